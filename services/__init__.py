@@ -1,0 +1,1 @@
+"""igbot: answers Instagram direct messages for business accounts."""
