@@ -1,0 +1,163 @@
+"""Composition of the token service: the only file here that reads settings, opens connections and picks adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from random import SystemRandom
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from services.common import graph, life
+from services.common.database_url import SqliteFolder
+from services.common.errors import Unavailable
+from services.common.logs import configure_logs
+from services.common.metrics import CommonMetrics, Dependency, TokensMetrics
+from services.common.ops import Health, OpsServer
+from services.common.pb import tokens_pb2, tokens_pb2_grpc
+from services.common.rpc import RpcServer, tls_files
+from services.common.settings import read
+from services.tokens.alerts import NoAlerts, WebAlerts
+from services.tokens.instagram import App, GraphInstagram
+from services.tokens.keyring import Keyring
+from services.tokens.mongo_accounts import MongoAccounts
+from services.tokens.ports import Alerts, Ports
+from services.tokens.servicer import ALLOWED, TokensServicer
+from services.tokens.settings import Settings
+from services.tokens.sqlite_accounts import SqliteAccounts
+from services.tokens.sweep import Sweep
+from services.tokens.unfinished import Unfinished
+
+log = structlog.get_logger(__name__)
+
+GRAPH_SECONDS = 10.0
+OPEN_PAUSE = 1.0
+
+
+class SystemClock:
+    """The port Clock of this machine."""
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+def main() -> None:
+    """Run `igbot tokens`."""
+    settings = read(Settings)
+    configure_logs(settings.log_level, settings.log_format, text=settings.log_text)
+    life.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal, then finish what was begun."""
+    stopped = life.stop_signal()
+    registry = CollectorRegistry()
+    metrics = TokensMetrics(registry)
+    health = Health(
+        CommonMetrics(registry, [Dependency.DATABASE, Dependency.KEYRING]), [Dependency.DATABASE, Dependency.KEYRING]
+    )
+    async with AsyncExitStack() as stack:
+        ops = OpsServer(settings.ops_address, health, registry)
+        stack.callback(ops.close)
+        store = open_store(settings)
+        stack.push_async_callback(store.close)
+        session = await stack.enter_async_context(graph.session(settings.graph_url))
+        keyring = Keyring(settings.token_keys_dir)
+        ports = make_ports(settings, store, keyring, graph.GraphClient(session, settings.graph_url, GRAPH_SECONDS))
+        alerts = await make_alerts(settings, stack)
+        unfinished = Unfinished()
+        servicer = TokensServicer(ports, keyring, metrics, settings.redirect_uri, unfinished)
+        server = await start_server(settings, servicer)
+        sweep = Sweep(ports, alerts, unfinished, gauges=(metrics, health), seconds=settings.sweep_seconds)
+        tasks = [asyncio.ensure_future(run_sweeps(store, sweep, keyring, health))]
+        log.info("tokens_started", address=str(settings.listen_address), port=server.port)
+        await until(stopped, tasks)
+        health.stopping = True
+        await server.stop(settings.drain_seconds)
+        await cancel(tasks)
+        await unfinished.finish(settings.drain_seconds)
+
+
+def open_store(settings: Settings) -> SqliteAccounts | MongoAccounts:
+    """Pick the adapter; nothing is opened yet."""
+    url = settings.database_url
+    return SqliteAccounts(url.path) if isinstance(url, SqliteFolder) else MongoAccounts(url)
+
+
+def make_ports(
+    settings: Settings, store: SqliteAccounts | MongoAccounts, keyring: Keyring, client: graph.GraphClient
+) -> Ports:
+    """Put the adapters in one hand."""
+    app = App(
+        settings.instagram_client_id,
+        settings.instagram_client_secret,
+        settings.instagram_token_url,
+        settings.graph_version,
+    )
+    instagram = GraphInstagram(client, app)
+    return Ports(store, store, keyring, instagram, instagram, SystemClock(), SystemRandom())
+
+
+async def make_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts:
+    """Pick who is told of changes."""
+    if settings.account_alert_url is None or settings.alert_secret is None:
+        return NoAlerts()
+    session = await stack.enter_async_context(graph.session(settings.account_alert_url))
+    return WebAlerts(session, settings.account_alert_url, settings.alert_secret, settings.connect_url)
+
+
+async def start_server(settings: Settings, servicer: TokensServicer) -> RpcServer:
+    """Serve the RPCs at once: until the store is open they answer UNAVAILABLE."""
+    tls = tls_files(settings.grpc_tls_dir)
+    server = RpcServer(settings.listen_address, tls, ALLOWED)
+    tokens_pb2_grpc.add_TokensServicer_to_server(servicer, server.server)  # type: ignore[no-untyped-call]  # generated
+    if tls is None and not settings.listen_address.is_loopback:
+        log.warning("tokens_are_lent_without_tls", address=str(settings.listen_address))
+    await server.start(tokens_pb2.DESCRIPTOR.services_by_name["Tokens"].full_name)
+    return server
+
+
+async def run_sweeps(store: SqliteAccounts | MongoAccounts, sweep: Sweep, keyring: Keyring, health: Health) -> None:
+    """Open the store, however long that takes, then keep accounts alive."""
+    while True:
+        try:
+            await store.open()
+            break
+        except Unavailable as error:
+            log.warning("database_unavailable", why=str(error))
+            health.report(Dependency.DATABASE, up=False, why=str(error))
+        await asyncio.sleep(OPEN_PAUSE)
+    life.settle_memory()
+    tasks = sweep.tasks(keyring)
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await cancel(tasks)
+
+
+async def until(stopped: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Return on a signal; raise what ended a task, for it should not have ended."""
+    signal = asyncio.ensure_future(stopped.wait())
+    done, _ = await asyncio.wait([signal, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    signal.cancel()
+    for task in done - {signal}:
+        task.result()
+
+
+async def cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """End tasks and wait until they have."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

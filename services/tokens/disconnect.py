@@ -1,0 +1,48 @@
+"""An owner leaves: no more webhooks, no token; and, when asked for, no trace."""
+
+from __future__ import annotations
+
+import structlog
+
+from services.common.errors import Unavailable
+from services.common.metrics import AccountState
+from services.tokens import state
+from services.tokens.accounts import TOKEN_FIELD, Account
+from services.tokens.ports import Ports
+
+log = structlog.get_logger(__name__)
+
+
+async def disconnect(ports: Ports, account_id: str, reason: str) -> Account | None:
+    """Unsubscribe the account's webhooks as far as Instagram lets us, drop its token, keep its row."""
+    account = await ports.accounts.find(account_id)
+    if account is None or account.state == AccountState.DISCONNECTED:
+        return account
+    await unsubscribe(ports, account)
+    now = ports.clock.now()
+    gone = await ports.accounts.change(account.account, lambda found: state.disconnected(found, reason, now))
+    log.info("account_disconnected", account=gone.account)
+    return gone
+
+
+async def unsubscribe(ports: Ports, account: Account) -> None:
+    """Ask for no more webhooks; a dead token cannot, and Instagram may answer anything."""
+    if account.token is None:
+        return
+    try:
+        token = ports.keys.open(account.account, TOKEN_FIELD, account.token.sealed)
+        await ports.instagram.unsubscribe(token)
+    except Unavailable as error:
+        log.info("unsubscribe_failed", account=account.account, why=str(error))
+
+
+async def forget(ports: Ports, app_scoped_id: str) -> None:
+    """Erase a disconnected account's row. One that was connected again since is its owner's newest wish, and stays."""
+    account = await ports.accounts.find(app_scoped_id)
+    if account is None:
+        return
+    if account.state != AccountState.DISCONNECTED:
+        log.warning("forget_skipped", account=account.account, why="connected again")
+        return
+    await ports.accounts.forget(account.account)
+    log.info("account_forgotten")

@@ -1,0 +1,34 @@
+"""Work that is finished though whoever began it is gone: a code is spent once, a refreshed token given once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Unfinished:
+    """What has been begun and not finished."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.tasks: set[asyncio.Future[Any]] = set()
+
+    async def run(self, work: Awaitable[T]) -> T:
+        """Do the work; when the caller is cancelled it goes on by itself."""
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone; looked at, it does not count as forgotten
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for all of it, so long at most."""
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=seconds)
