@@ -1,0 +1,206 @@
+"""From unanswered messages to a reply that may be sent: check, read the history, ask the model, split."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from services.common.errors import BotError
+from services.common.metrics import Skip
+from services.responder import first_contact, prompt, record
+from services.responder.book import AccountBook
+from services.responder.model import (
+    Author,
+    Conversation,
+    Mark,
+    Message,
+    Part,
+    PartState,
+    Pending,
+    Reply,
+)
+from services.responder.outside import Instagram, Lent, ModelDown, Turn, Writer
+from services.responder.ports import Store
+from services.responder.times import DAY, Policy
+from services.responder.words import digest, is_word, plain, split
+
+log = structlog.get_logger(__name__)
+
+HISTORY = 30
+FIRST_CONTACT_WITHIN = 1.0
+PROFILE_WITHIN = 1.5
+CONFIRMATION = "Done: you will get no more automatic replies here. Write “start” to switch them on again."
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A reply that is written and not yet begun, and the row that it is for, with what was learned on the way."""
+
+    reply: Reply
+    row: Conversation
+    spent: float = 0  # seconds that the model took
+
+
+@dataclass
+class Composer:
+    """Writes replies."""
+
+    store: Store
+    book: AccountBook
+    instagram: Instagram
+    writer: Writer
+    policy: Policy
+    system_prompt: str
+    new_id: Callable[[], str]
+    gap_check: bool
+    aside: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def compose(
+        self, row: Conversation, answers: tuple[Pending, ...], lent: Lent, *, final: bool
+    ) -> Draft | Conversation:
+        """Return a draft that answers the messages, or the row as it must be written instead of one."""
+        if self.gap_check and not row.greeted:
+            return await self.first_contact(row, lent)
+        asked = await self.store.messages.get([one.key for one in answers])
+        corrected = in_line_with(row, answers, asked, now=self.store.clock.now(), policy=self.policy)
+        if corrected != row:
+            return corrected
+        self.show(row, lent)
+        row, (text, fallback, spent) = await asyncio.gather(self.named(row, lent), self.text(row, asked))
+        if row.username and row.username.casefold() in self.book.usernames:
+            return skipped(row, answers, Skip.OWN_ACCOUNT)
+        return Draft(replace(self.reply(row, answers, text, final=final), fallback=fallback), row, spent)
+
+    async def text(self, row: Conversation, asked: list[Message]) -> tuple[str, bool, float]:
+        """Return the model's words as plain text, that they are not the fallback, and the seconds they took.
+
+        The fallback stands in, once, when the model fails past the deadline.
+        """
+        history = await self.store.messages.recent(row.account, row.person, HISTORY)
+        unsent = [p.text for one in row.unsettled for p in one.parts if p.state is PartState.UNKNOWN]
+        turns = prompt.turns(self.system_prompt, history, unsent, asked)
+        waited = self.store.clock.now() - min(one.recorded_at for one in asked)
+        late = waited >= self.policy.reply_deadline
+        asked_at = asyncio.get_running_loop().time()
+        try:
+            text = await self.ask(turns)
+        except ModelDown:
+            if not (late and self.policy.fallback_text) or row.fell_back:
+                raise
+            text, fallback = self.policy.fallback_text, True
+        else:
+            fallback = False
+        return text, fallback, asyncio.get_running_loop().time() - asked_at
+
+    async def ask(self, turns: list[Turn]) -> str:
+        """Return what the model says, as plain text that is not empty."""
+        written = await self.writer.write_reply(turns, within=self.policy.reply_deadline / 1000)
+        text = plain(written.text)
+        if not text:
+            raise ModelDown("nothing but Markdown in the model's answer")
+        return text
+
+    def reply(self, row: Conversation, answers: tuple[Pending, ...], text: str, *, final: bool) -> Reply:
+        """Return the reply, cut into parts."""
+        return self.made(row, answers, split(text, parts=self.policy.max_parts), final=final)
+
+    async def confirm(self, row: Conversation, answers: tuple[Pending, ...]) -> Draft | Conversation:
+        """Return the one message that confirms an opt-out, or the row when its stop word is gone after all."""
+        asked = await self.store.messages.get([one.key for one in answers])
+        corrected = in_line_with(row, answers, asked, now=self.store.clock.now(), policy=self.policy)
+        if corrected != row:
+            return corrected
+        return Draft(replace(self.made(row, answers, [CONFIRMATION], final=False), confirms=True), row)
+
+    def made(self, row: Conversation, answers: tuple[Pending, ...], texts: list[str], *, final: bool) -> Reply:
+        """Build the record of a reply that nothing was sent of."""
+        return Reply(
+            id=self.new_id(),
+            account=row.account,
+            person=row.person,
+            author=Author.BOT,
+            answers=answers,
+            parts=tuple(Part(n=n, text=text, sha256=digest(text)) for n, text in enumerate(texts)),
+            created_at=self.store.clock.now(),
+            version=row.version,
+            final=final,
+        )
+
+    # --- beside the reply, never in its way --------------------------------------------------------------------------
+
+    def show(self, row: Conversation, lent: Lent) -> None:
+        """Show "seen" and "typing"; nothing waits for it and nothing depends on it."""
+
+        async def seen_and_typing() -> None:
+            try:
+                await self.instagram.act(lent, row.person, "mark_seen")
+                await self.instagram.act(lent, row.person, "typing_on")
+            except (BotError, TimeoutError) as error:
+                log.debug("typing_not_shown", account=row.account, error=type(error).__name__)
+
+        self.beside(seen_and_typing())
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that nobody waits for."""
+        task = asyncio.create_task(work)
+        self.aside.add(task)
+        task.add_done_callback(self.aside.discard)
+
+    async def named(self, row: Conversation, lent: Lent) -> Conversation:
+        """Return the row with the person's username, looked up once a day at most and never longer than 1.5 s."""
+        now = self.store.clock.now()
+        if row.profile_at and now - row.profile_at < DAY:
+            return row
+        try:
+            username = await asyncio.wait_for(self.instagram.username(lent, row.person), PROFILE_WITHIN)
+        except (BotError, TimeoutError):
+            username = row.username
+        return replace(row, username=username, profile_at=now)
+
+    async def first_contact(self, row: Conversation, lent: Lent) -> Conversation:
+        """Read what was said before our first event, once; a person's recent words mean that the bot steps aside."""
+        account = await self.book.current(row.account)
+        now = self.store.clock.now()
+        try:
+            reading = await asyncio.wait_for(self.instagram.read(lent, row.person), FIRST_CONTACT_WITHIN)
+        except (BotError, TimeoutError) as error:
+            log.info("first_contact_unread", account=row.account, error=type(error).__name__)
+            return replace(row, greeted=True)
+        shown = reading.messages if reading else ()
+        await self.store.messages.add(first_contact.history(shown, account, row, now=now))
+        owned = {one.mid for one in shown if await self.store.sends.owns(row.account, one.mid)}
+        return first_contact.greeted(row, shown, account, owned=owned, now=now, policy=self.policy)
+
+
+def in_line_with(
+    row: Conversation, answers: tuple[Pending, ...], asked: list[Message], *, now: int, policy: Policy
+) -> Conversation:
+    """Return the row without messages that are answered or taken back after all, with the edits it missed.
+
+    The messages are the truth: the row may be behind when an event of theirs came while they were being recorded.
+    """
+    found = {one.key: one for one in asked}
+    for one in answers:
+        message = found.get(one.key)
+        if message is None or message.answered_by:
+            row = replace(row, unanswered=tuple(each for each in row.unanswered if each.key != one.key))
+        elif message.taken_back:
+            row = record.take_back(row, one.key, now=now)
+        elif message.edit > one.edit:
+            stop, start = (is_word(message.text, words) for words in (policy.stop_words, policy.start_words))
+            row = record.edit(row, message, stop=stop, start=start, now=now)
+    return row
+
+
+def skipped(row: Conversation, answers: tuple[Pending, ...], reason: Skip) -> Conversation:
+    """Return the row without these messages, which are skipped for the reason."""
+    keys = {one.key for one in answers}
+    return replace(
+        row,
+        unanswered=tuple(one for one in row.unanswered if one.key not in keys),
+        marks=(*row.marks, *(Mark(key=one.key, answered_by=reason) for one in answers)),
+    )

@@ -1,0 +1,153 @@
+"""What runs by itself: claiming what is due, mirroring accounts, gauges, retention, the gap check."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from services.common.errors import BotError, NotConnected, Unavailable
+from services.responder.book import AccountBook
+from services.responder.model import Conversation
+from services.responder.ports import Store
+from services.responder.work import Worker
+
+log = structlog.get_logger(__name__)
+
+POLL = 0.5
+"""A wake-up that got lost costs at most this many seconds."""
+
+
+@dataclass
+class Alarm:
+    """Wakes the claimer when something is due: at once, or at its time."""
+
+    now: Callable[[], int]
+    rung: asyncio.Event = field(default_factory=asyncio.Event)
+    accounts: set[str] = field(default_factory=set)
+
+    def wake(self, account: str, due_at: int) -> None:
+        """Ring for this account at `due_at`, by the store's clock; a little later, since clocks are compared."""
+        wait = (due_at - self.now()) / 1000
+        if wait <= 0:
+            self.ring(account)
+        else:
+            asyncio.get_running_loop().call_later(wait + 0.002, self.ring, account)
+
+    def ring(self, account: str) -> None:
+        """Ring now."""
+        self.accounts.add(account)
+        self.rung.set()
+
+    async def heard(self, within: float) -> set[str]:
+        """Wait for a ring, no longer than `within` seconds; return whom it was for."""
+        try:
+            async with asyncio.timeout(within):
+                await self.rung.wait()
+        except TimeoutError:
+            return set()
+        self.rung.clear()
+        heard, self.accounts = self.accounts, set()
+        return heard
+
+
+@dataclass
+class Claimer:
+    """Claims due conversations, one at a time, the accounts in turn, never more than `workers` at once."""
+
+    store: Store
+    book: AccountBook
+    worker: Worker
+    alarm: Alarm
+    owner: str
+    lease_ms: int
+    workers: int
+    stopping: asyncio.Event
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+    last: str = ""
+
+    async def run(self) -> None:
+        """Claim until told to stop; then wait for what is under way."""
+        polled = 0.0
+        loop = asyncio.get_running_loop()
+        while not self.stopping.is_set():
+            heard = await self.alarm.heard(POLL)
+            try:
+                due = heard
+                if not heard or loop.time() - polled >= POLL:
+                    polled = loop.time()
+                    due = heard | set(await self.store.conversations.due_accounts())
+                await self.claim_all(due)
+            except Unavailable as error:
+                log.warning("claiming_paused", error=str(error))
+                await asyncio.sleep(POLL)
+        if self.running:
+            await asyncio.wait(self.running)
+
+    async def claim_all(self, due: set[str]) -> None:
+        """Take one conversation of each account in turn until nothing is left or every worker is busy.
+
+        After a few it comes back for whoever rang meanwhile: nobody's backlog may delay another account's first.
+        """
+        turn, taken = in_turn(due, self.last), 0
+        while turn and not self.stopping.is_set():
+            if len(self.running) >= self.workers:
+                await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+                taken = self.workers
+            if taken >= self.workers:
+                self.alarm.accounts |= set(turn)
+                self.alarm.rung.set()
+                return
+            account = turn.pop(0)
+            row = await self.claim(account)
+            if row is not None:
+                self.last = account
+                taken += 1
+                self.start(row)
+                turn.append(account)
+
+    async def claim(self, account: str) -> Conversation | None:
+        """Claim the account's next conversation, if anything of it may be worked on."""
+        if not await self.book.may_work(account):
+            return None
+        return await self.store.conversations.claim(account, self.owner, self.lease_ms)
+
+    def start(self, row: Conversation) -> None:
+        """Work on it beside the others."""
+        task = asyncio.create_task(self.work(row))
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+
+    async def work(self, row: Conversation) -> None:
+        """Work on one conversation; whatever happens, the loop lives and the lease lets another try."""
+        try:
+            await self.worker.handle_message(row)
+        except Unavailable as error:
+            log.warning("pass_interrupted", account=row.account, error=str(error))
+        except Exception as error:
+            log.exception("pass_failed", account=row.account, person=row.person)
+            await self.worker.blame(row, error)
+
+
+def in_turn(due: set[str], last: str) -> list[str]:
+    """Return the accounts in a fixed order, beginning behind the one that had its turn last."""
+    ordered = sorted(due)
+    return [one for one in ordered if one > last] + [one for one in ordered if one <= last]
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event, *, name: str) -> None:
+    """Do something now and then again and again until told to stop; a failure is logged and waited out."""
+    while not stopping.is_set():
+        try:
+            await work()
+        except (BotError, NotConnected, TimeoutError) as error:
+            log.info("round_skipped", loop=name, error=str(error))
+        except Exception:
+            log.exception("round_failed", loop=name)
+        try:
+            async with asyncio.timeout(seconds):
+                await stopping.wait()
+        except TimeoutError:
+            continue

@@ -1,0 +1,313 @@
+"""What the responder keeps: conversations with the reply in hand, messages, sends, accounts.
+
+Times are milliseconds since 1970 by the store's clock, but for `at`, which is Instagram's timestamp. Ids are strings.
+A conversation is one row (account, person); everything that must change together stands in it, so that no change
+ever needs a transaction over several documents. The other collections follow the row: see `marks`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.common.metrics import Skip
+
+FOREVER = 2**63 - 1
+"""A pause without an end: until somebody resumes."""
+
+HUMAN = "human"
+"""`answered_by` of a message that a person answered."""
+
+
+class Wait(StrEnum):
+    """What a conversation waits for; closed words, the same in RPCs, logs and the command line."""
+
+    QUIET = "quiet"
+    PAUSED = "paused"
+    OVER_BUDGET = "over_budget"
+    TOKEN_DEAD = "token_dead"  # noqa: S105 - a state, not a password
+    ACCOUNT_LIMITED = "account_limited"
+    BACK_OFF = "back_off"
+    BREAKER_OPEN = "breaker_open"
+    UNKNOWN_SEND = "unknown_send"
+
+
+class State(StrEnum):
+    """What a person sees of a conversation; derived, never stored by hand."""
+
+    IDLE = "idle"
+    DUE = "due"
+    WORKING = "working"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    FAILED = "failed"
+    HELD = "held"
+
+
+class PartState(StrEnum):
+    """Where one part of a reply is: ready → sending → sent | refused | unknown → (sent | ready | held); dropped."""
+
+    READY = "ready"
+    SENDING = "sending"
+    SENT = "sent"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    HELD = "held"
+    DROPPED = "dropped"
+
+
+class Author(StrEnum):
+    """Who wrote a message."""
+
+    CUSTOMER = "customer"
+    BOT = "bot"
+    HUMAN = "human"
+
+
+class Kind(StrEnum):
+    """What a stored event is; part of its key."""
+
+    MESSAGE = "message"
+    POSTBACK = "postback"
+    ECHO = "echo"
+    REACTION = "reaction"
+    READ = "read"
+    REFERRAL = "referral"
+
+
+SHOWN = frozenset({Kind.MESSAGE, Kind.POSTBACK, Kind.ECHO})
+"""The kinds that are part of what was said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A customer's message that has no answer yet. `edit` is the version of the text that counts."""
+
+    key: str
+    mid: str
+    at: int
+    recorded_at: int
+    edit: int = 0
+    stop: bool = False  # a stop word: gets one confirmation
+    asked_for: bool = False  # Resume(answer_pending) wants it answered although it came in a pause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """The bot stays silent from `since` to `until`. `mid` is the echo that made it, empty for an operator's pause."""
+
+    since: int
+    until: int
+    mid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opt:
+    """A stop or start word; of several the latest by Instagram's timestamp counts."""
+
+    at: int
+    key: str
+    stop: bool
+
+
+class NeedsPerson(StrEnum):
+    """Why a conversation needs a person, or has one."""
+
+    FAILED = "failed"
+    HELD = "held"
+    TAKEN_OVER = "taken_over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """News for HANDOVER_URL. `subject` (a mid, a reply, a version) tells two of a kind apart, when repeated too."""
+
+    reason: NeedsPerson
+    subject: str
+    quick: bool = False  # a takeover within seconds of the customer's message: perhaps a machine's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo:
+    """A message from the business that may be ours or a person's; nobody knows yet."""
+
+    key: str
+    mid: str
+    at: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One message of a reply, at most 1,000 bytes of text."""
+
+    n: int
+    text: str
+    sha256: str  # of the folded text
+    state: PartState = PartState.READY
+    mid: str = ""
+    attempt: int = 0  # how often `sending` was written
+    sending_at: int = 0
+    not_before: int = 0  # back-off
+    resent: int = 0  # how often it went from unknown back to ready
+    absent_at: int = 0  # the first successful read that did not show it
+    unreadable_since: int = 0
+    check_at: int = 0  # when to look for it next
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A reply in hand or, in `sends`, a finished one."""
+
+    id: str
+    account: str
+    person: str
+    author: Author
+    answers: tuple[Pending, ...]
+    parts: tuple[Part, ...]
+    created_at: int
+    version: int  # the row's version when the text was written
+    final: bool = False  # superseded twice: goes without the version test
+    confirms: bool = False  # the confirmation of an opt-out
+    fallback: bool = False  # FALLBACK_TEXT in place of the model's words
+    human_agent: bool = False  # a person's words outside the 24 hours
+    outcome: str = ""
+    stopped: str = ""  # why no further part may go out, once some part may have
+    unsettled: bool = False  # in `sends` while nobody knows whether its unknown part arrived
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A change of a message's `answered_by` that the row has decided and the message may not show yet.
+
+    `was` is what it must be now: empty for unanswered, a reply's id when that reply turned out never to have arrived.
+    """
+
+    key: str
+    answered_by: str
+    was: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """One row. Every write of it is conditional on `rev`, so each rule sees exactly what it changes."""
+
+    account: str
+    person: str
+    rev: int = 0  # 0: not stored yet
+    version: int = 0
+    owner: str = ""
+    fence: int = 0
+    lease_until: int = 0
+    due_at: int | None = None
+    waiting_for: Wait | None = None
+    unanswered: tuple[Pending, ...] = ()
+    reply: Reply | None = None
+    unsettled: tuple[Reply, ...] = ()  # replies that moved to `sends` with an unknown part
+    undecided: tuple[Echo, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    resumed_at: int = 0
+    opted_out: bool = False
+    opts: tuple[Opt, ...] = ()  # the stop and start words, oldest first; the last one counts
+    window_closes_at: int = 0
+    superseded: int = 0
+    tries: int = 0  # faults of this conversation's own, in a row
+    backed_off: int = 0  # outages met, in a row
+    retry_at: int = 0  # back-off: nothing is tried before
+    failed: bool = False
+    last_error: str = ""
+    replied_at: tuple[int, ...] = ()  # the bot's replies of the last day, for the budgets
+    held: tuple[str, ...] = ()  # ids of held replies
+    handovers: tuple[Handover, ...] = ()  # news that nobody was told yet
+    greeted: bool = False  # the history before our first event was looked at
+    erased_at: int = 0  # what was said until then was erased and stays so
+    fell_back: bool = False  # FALLBACK_TEXT was the last thing that the bot said
+    username: str = ""
+    profile_at: int = 0
+    last_at: int = 0  # the newest message's timestamp, whoever wrote it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """An attachment: Instagram's word for its type, a title by a stranger, a link that expires."""
+
+    type: str
+    title: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One stored event. `key` is account|kind|mid|mark, the primary key in both stores.
+
+    A stub (`recorded_at` 0) stands for a message that was taken back or edited before it arrived.
+    """
+
+    key: str
+    account: str
+    person: str
+    kind: Kind
+    mid: str
+    at: int
+    recorded_at: int
+    author: Author
+    text: str = ""
+    attachments: tuple[Attached, ...] = ()
+    note: str = ""  # what else the model should know: a story, an ad, an unreadable message
+    edit: int = 0
+    taken_back: bool = False
+    answered_by: str = ""
+    reply: str = ""  # the id of the reply that a bot's message belongs to
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as the store has it now, and whether it was new."""
+
+    message: Message
+    new: bool
+
+
+class HoldReason(StrEnum):
+    """Why an account's conversations are not worked on."""
+
+    TOKEN_DEAD = "token_dead"  # noqa: S105 - a state, not a password
+    ACCOUNT_LIMITED = "account_limited"
+    RATE_LIMITED = "rate_limited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the responder knows of an account: both ids, the tokens service's word, and what holds it."""
+
+    account: str
+    app_scoped_id: str = ""
+    username: str = ""
+    state: str = "active"
+    seen_at: int = 0  # when tokens last said so
+    connected_at: int = 0
+    hold: HoldReason | None = None
+    hold_until: int = 0  # a probe may go out then
+    hold_step: int = 0  # how often the hold was prolonged
+    pauses: tuple[Pause, ...] = ()
+    answer_pending: bool = False  # the last Resume wants the newest message answered
+    rev: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Store-wide figures for the gauges."""
+
+    due: int
+    due_oldest_at: int | None
+    held: int
+
+
+def key_of(account: str, kind: Kind, mid: str, mark: str = "") -> str:
+    """Return the one string that names an event in both stores."""
+    return f"{account}|{kind}|{mid}|{mark}"
+
+
+__all__ = ["Skip"]  # skip reasons live with the metrics: they are also a label

@@ -1,0 +1,109 @@
+"""The language model behind an OpenAI-compatible API.
+
+`client.post` is used instead of `chat.completions.create`, which walks through every message of the prompt again to
+transform it: 0.5 ms of CPU against 2 to 5 for the same request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import openai
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+
+from services.common.metrics import ModelOutcome, ResponderMetrics
+from services.responder.outside import ModelBreakerOpen, ModelDown, ModelRefused, Turn, Written
+
+REFUSALS = frozenset({400, 413, 422})
+"""The statuses with which a server says that this prompt will never do; any other may pass."""
+
+
+@dataclass
+class OpenAIWriter:
+    """Writes replies with a chat model."""
+
+    client: AsyncOpenAI
+    model: str
+    timeout: float
+    stream: bool
+    metrics: ResponderMetrics
+    breakers: AsyncCircuitBreakerFactory = field(
+        default_factory=lambda: AsyncCircuitBreakerFactory(default_threshold=8, default_ttl=10, exclude=[ModelRefused])
+    )
+
+    async def write_reply(self, turns: Sequence[Turn], *, within: float) -> Written:
+        """Return the model's text; one call, no retries: the worker decides about those."""
+        body = {"model": self.model, "messages": [{"role": turn.role, "content": turn.text} for turn in turns]}
+        try:
+            async with await self.breakers.get_breaker("model"):
+                with self.metrics.model_seconds.time():
+                    written = await self.call(body, min(within, self.timeout))
+        except OpenedState as error:
+            self.count(ModelOutcome.BREAKER_OPEN)
+            raise ModelBreakerOpen("the model kept failing") from error
+        self.count(ModelOutcome.ANSWERED)
+        self.metrics.model_tokens.labels("in").inc(written.tokens_in)
+        self.metrics.model_tokens.labels("out").inc(written.tokens_out)
+        return written
+
+    async def call(self, body: dict[str, Any], within: float) -> Written:
+        """Make the call and translate its failures; their texts may quote the prompt and go nowhere."""
+        try:
+            written = await (self.streamed(body, within) if self.stream else self.whole(body, within))
+        except openai.APITimeoutError:
+            self.count(ModelOutcome.TIMEOUT)
+            raise ModelDown("the model did not answer in time") from None
+        except openai.APIStatusError as error:
+            limited = error.status_code == 429
+            self.count(ModelOutcome.RATE_LIMITED if limited else ModelOutcome.FAILED)
+            refused = ModelRefused if error.status_code in REFUSALS else ModelDown
+            raise refused(f"the model answered {error.status_code}") from None
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError, OSError) as error:
+            self.count(ModelOutcome.FAILED)
+            raise ModelDown(f"the model failed: {type(error).__name__}") from None
+        if not written.text.strip():
+            self.count(ModelOutcome.EMPTY)
+            raise ModelDown("the model's answer is empty")
+        return written
+
+    async def whole(self, body: dict[str, Any], within: float) -> Written:
+        """Ask for the answer in one piece."""
+        answer = await self.client.post(
+            "/chat/completions", cast_to=ChatCompletion, body=body, options={"timeout": within}
+        )
+        usage = answer.usage
+        choices = answer.choices or []
+        return Written(
+            text=(choices[0].message.content or "") if choices else "",
+            tokens_in=usage.prompt_tokens if usage else 0,
+            tokens_out=usage.completion_tokens if usage else 0,
+        )
+
+    async def streamed(self, body: dict[str, Any], within: float) -> Written:
+        """Ask for the answer as a stream and put it together."""
+        chunks = await self.client.post(
+            "/chat/completions",
+            cast_to=ChatCompletionChunk,
+            body={**body, "stream": True},
+            options={"timeout": within},
+            stream=True,
+            stream_cls=AsyncStream[ChatCompletionChunk],
+        )
+        pieces = []
+        async for chunk in chunks:
+            pieces += [choice.delta.content or "" for choice in chunk.choices]
+        return Written(text="".join(pieces))
+
+    def count(self, outcome: ModelOutcome) -> None:
+        """Count one call."""
+        self.metrics.model_calls.labels(outcome).inc()
+
+
+def openai_client(api_key: str, base_url: str | None) -> AsyncOpenAI:
+    """Return a client that never retries by itself and calls out through aiohttp."""
+    return AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, http_client=DefaultAioHttpClient())

@@ -1,0 +1,283 @@
+"""How events change a conversation's row. Rules only.
+
+Every function gives the same row again when the same event comes again, in whatever order events come: order is that
+of Instagram's timestamps. `version` grows exactly when something changed that a text being written must not ignore.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.common.metrics import Skip
+from services.responder import ledger
+from services.responder.model import (
+    FOREVER,
+    HUMAN,
+    Author,
+    Conversation,
+    Echo,
+    Handover,
+    Mark,
+    Message,
+    NeedsPerson,
+    Opt,
+    Part,
+    PartState,
+    Pause,
+    Pending,
+    Reply,
+)
+from services.responder.model import Wait as Waits
+from services.responder.times import DAY, SECOND, Policy, Times
+
+QUICK = 3 * SECOND
+"""Few people answer faster than this: Instagram's own automatic replies do."""
+
+OPTS_KEPT = 10
+"""More stop and start words of one person than this are forgotten, the oldest first."""
+
+
+def knows(row: Conversation, key: str) -> bool:
+    """Whether this message is in the row already: unanswered, being answered or about to be marked."""
+    replies: tuple[Reply, ...] = (*([row.reply] if row.reply else []), *row.unsettled)
+    return (
+        any(one.key == key for one in row.unanswered)
+        or any(one.key == key for reply in replies for one in reply.answers)
+        or any(mark.key == key for mark in row.marks)
+    )
+
+
+def seen(row: Conversation, at: int, *, now: int) -> Conversation:
+    """A customer's message opens the window for 24 hours from its timestamp, never from the future."""
+    closes = max(row.window_closes_at, min(at, now) + DAY)
+    return replace(row, window_closes_at=closes, last_at=max(row.last_at, min(at, now)))
+
+
+def add_message(row: Conversation, one: Pending, *, start: bool, now: int, policy: Policy) -> Conversation:
+    """A customer wrote: the conversation becomes due, unless a person or a pause has dealt with it already."""
+    if knows(row, one.key):
+        return row
+    row = seen(row, one.at, now=now)
+    row = replace(row, version=row.version + 1, failed=False, tries=0, retry_at=0 if row.failed else row.retry_at)
+    confirm = one.stop and to_confirm(row)
+    row = opted(row, one.key, one.at, stop=one.stop, start=start)
+    one = replace(one, stop=confirm)
+    dealt = dealt_with(row, one, now=now)
+    if dealt:
+        return wake(replace(row, marks=(*row.marks, Mark(key=one.key, answered_by=dealt))), now, policy)
+    unanswered = tuple(sorted((*row.unanswered, one), key=lambda each: (each.at, each.key)))
+    return wake(replace(row, unanswered=unanswered), now, policy)
+
+
+def to_confirm(row: Conversation) -> bool:
+    """Whether a stop word gets the confirmation: once, however often it is said."""
+    return not row.opted_out or any(one.stop for one in row.unanswered)
+
+
+def opted(row: Conversation, key: str, at: int, *, stop: bool, start: bool) -> Conversation:
+    """Take a message for the stop or start word that it is now, or is no more; out of order and edited alike."""
+    others = tuple(opt for opt in row.opts if opt.key != key)
+    mine = (Opt(at=at, key=key, stop=stop),) if stop or start else ()
+    opts = tuple(sorted((*others, *mine), key=lambda opt: (opt.at, opt.key)))[-OPTS_KEPT:]
+    if opts == row.opts:
+        return row
+    out = bool(opts) and opts[-1].stop
+    changed = replace(row, opts=opts, opted_out=out, version=row.version + (out != row.opted_out))
+    return changed if ledger_holds(changed) else ledger.drop_unsent(changed)
+
+
+def unmarked(row: Conversation, message: Message) -> Conversation:
+    """A message that was read as history came as an event after all: it is unanswered like any other."""
+    return replace(row, marks=(Mark(key=message.key, answered_by="", was=message.answered_by), *row.marks))
+
+
+def ledger_holds(row: Conversation) -> bool:
+    """Whether the reply in hand may stay: a stop word drops it."""
+    return row.reply is None or not row.opted_out or row.reply.confirms or row.reply.author is Author.HUMAN
+
+
+def dealt_with(row: Conversation, one: Pending, *, now: int) -> str:
+    """Return who dealt with a message that arrives late: a person who wrote after it, or a pause that is over."""
+    if any(pause.mid and one.at <= pause.since for pause in row.pauses):
+        return HUMAN
+    if any(one.at < pause.until <= now and pause.since < pause.until for pause in row.pauses):
+        return Skip.PAUSED
+    return ""
+
+
+def wake(row: Conversation, now: int, policy: Policy) -> Conversation:
+    """Set when a worker should look: after the quiet time, at once when there are marks to carry out."""
+    if row.marks:
+        return replace(row, due_at=now, waiting_for=None)
+    if not row.unanswered:
+        return row if row.due_at is not None or not row.undecided else replace(row, due_at=now)
+    due = quiet_until(row, policy)
+    if row.due_at is None or row.waiting_for in {None, Waits.QUIET}:
+        return replace(row, due_at=due, waiting_for=Waits.QUIET)
+    return replace(row, due_at=min(row.due_at, due))
+
+
+def quiet_until(row: Conversation, policy: Policy) -> int:
+    """Return when the customer has been quiet long enough, or has waited long enough."""
+    recorded = [one.recorded_at for one in row.unanswered]
+    return min(max(recorded) + policy.quiet, min(recorded) + policy.quiet_max)
+
+
+def take_back(row: Conversation, key: str, *, now: int) -> Conversation:
+    """The customer took a message back: no answer to it, no text that was written for it, no later part."""
+    row = opted(row, key, 0, stop=False, start=False)
+    if any(one.key == key for one in row.unanswered):
+        rest = tuple(one for one in row.unanswered if one.key != key)
+        marks = (*row.marks, Mark(key=key, answered_by=Skip.TAKEN_BACK))
+        return replace(row, unanswered=rest, marks=marks, version=row.version + 1, due_at=now, waiting_for=None)
+    if row.reply is None or row.reply.stopped or not any(one.key == key for one in row.reply.answers):
+        return row
+    row = replace(row, version=row.version + 1, due_at=now, waiting_for=None)
+    if row.reply is not None and not ledger.past_no_return(row.reply):
+        return take_back(ledger.void(row), key, now=now)
+    row = ledger.drop_unsent(row)
+    return replace(row, reply=replace(row.reply, stopped=str(Skip.TAKEN_BACK)) if row.reply else None)
+
+
+def taken_back_before(row: Conversation, message: Message, *, now: int) -> Conversation:
+    """A message arrives that was taken back already: it opens the window, and that is all."""
+    row = seen(row, message.at, now=now)
+    if message.answered_by or knows(row, message.key):
+        return row
+    mark = Mark(key=message.key, answered_by=Skip.TAKEN_BACK)
+    return replace(row, marks=(*row.marks, mark), due_at=now, waiting_for=None)
+
+
+def edit(row: Conversation, message: Message, *, stop: bool, start: bool, now: int) -> Conversation:
+    """The customer corrected a message: what was written for the old wording is thrown away, if nothing of it went."""
+    confirm = stop and to_confirm(row)
+    row = opted(row, message.key, message.at, stop=stop, start=start)
+    reply = row.reply
+    if reply is not None and not ledger.past_no_return(reply) and outdated(reply.answers, message):
+        row = ledger.void(row)
+    if not outdated(row.unanswered, message):
+        return row
+    newer = tuple(
+        replace(one, edit=message.edit, stop=confirm) if one.key == message.key else one for one in row.unanswered
+    )
+    due = now if row.due_at is None else row.due_at
+    return replace(row, unanswered=newer, version=row.version + 1, due_at=due)
+
+
+def outdated(answers: tuple[Pending, ...], message: Message) -> bool:
+    """Whether an older wording of the message stands here."""
+    return any(one.key == message.key and one.edit < message.edit for one in answers)
+
+
+# --- echoes: ours, nobody knows, a person's ------------------------------------------------------------------------
+
+
+def echo(row: Conversation, one: Echo, *, now: int, policy: Policy) -> Conversation:
+    """A message from the business whose mid is in no finished reply: decide whose it is, or put it off."""
+    if any(pause.mid == one.mid for pause in row.pauses) or any(each.mid == one.mid for each in row.undecided):
+        return row
+    owned, row = own(row, one)
+    if owned:
+        return replace(row, due_at=now, waiting_for=None)
+    if row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts):
+        return replace(row, undecided=(*row.undecided, one))
+    return human(row, one.mid, one.at, now=now, policy=policy)
+
+
+def own(row: Conversation, one: Echo) -> tuple[bool, Conversation]:
+    """Whether an echo is of one of the row's parts: by mid, or by text for a part that has none yet."""
+    replies: tuple[Reply, ...] = (*([row.reply] if row.reply else []), *row.unsettled)
+    if any(part.mid == one.mid for reply in replies for part in reply.parts if part.mid):
+        return True, row
+    for reply in replies:
+        for part in reply.parts:
+            if part.state in {PartState.SENDING, PartState.UNKNOWN} and part.sha256 == one.sha256:
+                sent = replace(part, state=PartState.SENT, mid=one.mid, error="")
+                return True, ledger.with_reply(row, ledger.with_part(reply, sent))
+    return False, row
+
+
+def decide_echoes(row: Conversation, *, now: int, times: Times, policy: Policy) -> Conversation:
+    """Decide about the echoes that were put off, as soon as the POST's answer, or its silence, allows."""
+    parts: tuple[Part, ...] = row.reply.parts if row.reply else ()
+    left, row = row.undecided, replace(row, undecided=())
+    for one in left:
+        owned, row = own(row, one)
+        if owned:
+            continue
+        if any(undecidable(part, now, times) for part in parts):
+            row = replace(row, undecided=(*row.undecided, one))
+        else:
+            row = human(row, one.mid, one.at, now=now, policy=policy)
+    return row
+
+
+def undecidable(part: Part, now: int, times: Times) -> bool:
+    """Whether the part's POST may still prove to be what was echoed."""
+    silent_until = part.sending_at + times.post_timeout + times.echo_grace
+    return part.state is PartState.SENDING or (part.state is PartState.UNKNOWN and now < silent_until)
+
+
+def human(row: Conversation, mid: str, at: int, *, now: int, policy: Policy) -> Conversation:
+    """A person wrote in the account's name: what the customer said until then is theirs, and the bot steps aside."""
+    at = min(at, now)
+    row = replace(silenced(row), version=row.version + 1)
+    gone = tuple(one for one in row.unanswered if one.at <= at)
+    until = at if at < row.resumed_at else at + policy.takeover
+    pauses = tuple(pause for pause in row.pauses if pause.until + policy.stale > now)
+    return replace(
+        row,
+        handovers=(*row.handovers, *taken_over(row, mid, at, until, now=now)),
+        unanswered=tuple(one for one in row.unanswered if one.at > at),
+        marks=(*row.marks, *(Mark(key=one.key, answered_by=HUMAN) for one in gone)),
+        pauses=(*pauses, Pause(since=at, until=until, mid=mid)),
+        last_at=max(row.last_at, at),
+        due_at=now,
+        waiting_for=None,
+    )
+
+
+def taken_over(row: Conversation, mid: str, at: int, until: int, *, now: int) -> tuple[Handover, ...]:
+    """Return the news that a person has the conversation now, when nobody had it before."""
+    if until <= now or any(pause.mid and pause.since <= now < pause.until for pause in row.pauses):
+        return ()
+    asked_at = row.window_closes_at - DAY
+    quick = 0 <= at - asked_at <= QUICK
+    return (Handover(reason=NeedsPerson.TAKEN_OVER, subject=mid, quick=quick),)
+
+
+def silenced(row: Conversation) -> Conversation:
+    """Give up what the bot had not sent yet; a person's own words go on."""
+    if row.reply is None or row.reply.author is Author.HUMAN:
+        return row
+    return ledger.drop_unsent(row)
+
+
+# --- what operators do ---------------------------------------------------------------------------------------------
+
+
+def pause(row: Conversation, *, until: int, now: int) -> Conversation:
+    """An operator silences the bot in this conversation; `until` 0 means until somebody resumes."""
+    made = Pause(since=now, until=until or FOREVER)
+    row = replace(silenced(row), version=row.version + 1)
+    return replace(row, pauses=(*row.pauses, made), due_at=now, waiting_for=None)
+
+
+def resume(row: Conversation, *, answer_pending: bool, now: int) -> Conversation:
+    """An operator ends every pause; the newest unanswered message gets an answer if that is asked for."""
+    newest = row.unanswered[-1].key if row.unanswered and answer_pending else ""
+    return replace(
+        row,
+        pauses=tuple(replace(one, until=min(one.until, max(now, one.since))) for one in row.pauses),
+        resumed_at=now,
+        unanswered=tuple(replace(one, asked_for=one.key == newest) for one in row.unanswered),
+        failed=False,
+        tries=0,
+        due_at=now,
+        waiting_for=None,
+    )
+
+
+def retry(row: Conversation, *, now: int) -> Conversation:
+    """An operator wants a failed or waiting conversation tried again at once."""
+    return replace(row, failed=False, tries=0, backed_off=0, retry_at=0, due_at=now, waiting_for=None)

@@ -1,0 +1,51 @@
+"""The responder's store in one SQLite file: for one machine and one process."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from services.common.sqlite import SqliteFile
+from services.responder.ports import Accounts, Clock, Conversations, Erasing, Messages, Sends
+from services.responder.sqlite_accounts import SqliteAccounts
+from services.responder.sqlite_conversations import SqliteConversations
+from services.responder.sqlite_erasing import SqliteErasing
+from services.responder.sqlite_messages import SqliteMessages
+from services.responder.sqlite_schema import MIGRATIONS
+from services.responder.sqlite_sends import SqliteSends
+
+
+class HostClock:
+    """The host's clock: a file belongs to one machine."""
+
+    def now(self) -> int:
+        """Return milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+
+class SqliteStore:
+    """One file, opened by one process at a time."""
+
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        """Name the file; `clock` is for tests."""
+        self.file = SqliteFile(path, MIGRATIONS)
+        self.clock: Clock = clock or HostClock()
+        self.conversations: Conversations = SqliteConversations(self.file, self.clock)
+        self.messages: Messages = SqliteMessages(self.file)
+        self.sends: Sends = SqliteSends(self.file)
+        self.accounts: Accounts = SqliteAccounts(self.file, self.clock)
+        self._erasing = SqliteErasing(self.file, self.clock)
+        self.erasing: Erasing = self._erasing
+
+    async def open(self) -> None:
+        """Lock, migrate and open the file; Unavailable: another process has it, or the disk says no."""
+        await self.file.open()
+        await self._erasing.open()
+
+    async def ping(self) -> None:
+        """Raise Unavailable when the file cannot be read."""
+        await self.file.read(lambda db: db.execute("SELECT 1").fetchone())
+
+    async def close(self) -> None:
+        """Finish the writes that wait, close, unlock."""
+        await self.file.close()

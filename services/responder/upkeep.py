@@ -1,0 +1,75 @@
+"""The rounds that keep the responder's view true: accounts, gauges, health, retention, gaps."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from services.common.errors import BotError, Unavailable
+from services.common.metrics import Dependency, ResponderMetrics
+from services.common.ops import Health
+from services.responder.book import AccountBook
+from services.responder.gaps import Gaps
+from services.responder.ports import Store
+
+log = structlog.get_logger(__name__)
+
+BETWEEN_ACCOUNTS = 2.0
+"""Seconds: the gap check makes at most about half a call a second an account."""
+
+
+@dataclass
+class Upkeep:
+    """One method a round."""
+
+    store: Store
+    book: AccountBook
+    metrics: ResponderMetrics
+    health: Health
+    keep_ms: int
+
+    async def mirror(self) -> None:
+        """Take over the accounts' states from the token service."""
+        try:
+            await self.book.mirror()
+        except Unavailable as error:
+            self.health.report(Dependency.TOKENS, up=False, why=str(error))
+            raise
+        self.health.report(Dependency.TOKENS, up=True)
+
+    async def gauges(self) -> None:
+        """Set the store-wide gauges; every replica exports the same."""
+        now = self.store.clock.now()
+        accounts = await self.store.accounts.all()
+        silent = [one.account for one in accounts if self.book.silent(one)]
+        figures = await self.store.conversations.figures(silent)
+        self.metrics.due.set(figures.due)
+        self.metrics.sends_held.set(figures.held)
+        oldest = figures.due_oldest_at
+        self.metrics.due_oldest.set(max(0, now - oldest) / 1000 if oldest is not None else 0)
+
+    async def ping(self) -> None:
+        """Report whether the store answers."""
+        try:
+            await self.store.ping()
+        except Unavailable as error:
+            self.health.report(Dependency.DATABASE, up=False, why=str(error))
+            raise
+        self.health.report(Dependency.DATABASE, up=True)
+
+    async def retention(self) -> None:
+        """Take the words out of what is older than the retention; ids stay, so nothing is answered again."""
+        purged = await self.store.erasing.purge(self.store.clock.now() - self.keep_ms)
+        if purged:
+            log.info("retention_applied", documents=purged)
+
+    async def gaps(self, gaps: Gaps) -> None:
+        """Look for messages that no delivery brought, account by account."""
+        for account in await self.store.accounts.all():
+            try:
+                await gaps.check_all([account])
+            except (BotError, TimeoutError) as error:
+                log.info("gap_check_skipped", account=account.account, error=str(error))
+            await asyncio.sleep(BETWEEN_ACCOUNTS)

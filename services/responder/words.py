@@ -1,0 +1,118 @@
+"""What is done with text: compared, recognised, cut to Instagram's size, freed of Markdown. Rules only."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+
+import regex
+
+MAX_BYTES = 1_000
+"""Instagram's limit for one message's text, in bytes of UTF-8 (Send Messages doc)."""
+
+URL = regex.compile(r"https?://\S+")
+GRAPHEME = regex.compile(r"\X")
+SENTENCE_END = regex.compile(r"(?<=[.!?…\u3002\uff01\uff1f])\s+")
+
+
+def folded(text: str) -> str:
+    """Return the text as it is compared: NFC, runs of white space as one blank."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def digest(text: str) -> str:
+    """Return the fingerprint by which an echo is recognised."""
+    return hashlib.sha256(folded(text).encode("utf-8", "replace")).hexdigest()
+
+
+def is_word(text: str, words: frozenset[str]) -> bool:
+    """Whether the whole message is one of the words, whatever its case."""
+    return folded(text).casefold().strip(".!") in words
+
+
+def clean(text: str) -> str:
+    """Replace what no store, RPC or model takes: NUL and halves of surrogate pairs."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
+
+
+MARKDOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.MULTILINE), replacement)
+    for pattern, replacement in (
+        (r"^```[^\n]*\n?|```$", ""),
+        (r"^[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*$\n?", ""),  # a rule across the page
+        (r"^[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|)+[ \t:|-]*$\n?", ""),  # below a table's head
+        (r"^[ \t]*\|[ \t]*(.+?)[ \t]*\|[ \t]*$", r"\1"),  # a table's row
+        (r"^#{1,6}\s+", ""),
+        (r"^> ?", ""),
+        (r"^(\s*)[*+]\s+", r"\1- "),
+        (r"(?<![\w*])(\*{1,3})(?=[^\s*])([^\n]+?)(?<=[^\s*])\1(?![\w*])", r"\2"),
+        (r"(?<![\w/.@-])(_{1,2})(?=[^\s_])([^\n_]+?)(?<=[^\s_])\1(?![\w/@-]|\.\w)", r"\2"),
+        (r"~~(?=\S)([^~\n]+?)(?<=\S)~~", r"\1"),
+        (r"`([^`\n]+)`", r"\1"),
+        (r"\n{3,}", "\n\n"),
+    )
+)
+LINK = re.compile(r"!?\[([^\]\n]+)\]\((https?://[^\s)]+)\)")
+
+
+def plain(text: str) -> str:
+    """Return the model's text without Markdown, which Instagram would show as it is typed."""
+    while True:
+        before, text = text, LINK.sub(_link, text)
+        for pattern, replacement in MARKDOWN:
+            text = pattern.sub(replacement, text)
+        text = text.strip()
+        if text == before:
+            return text
+
+
+def _link(found: re.Match[str]) -> str:
+    return found[2] if found[1] == found[2] else f"{found[1]}: {found[2]}"
+
+
+def split(text: str, *, limit: int = MAX_BYTES, parts: int) -> list[str]:
+    """Cut the text into at most `parts` messages of at most `limit` bytes; what is left over is cut off.
+
+    Cuts fall between paragraphs if they can, else sentences, else words, else graphemes; a URL stays whole.
+    """
+    rest = text.strip()
+    pieces: list[str] = []
+    while rest and len(pieces) < parts:
+        cut = _cut(rest, limit)
+        piece = rest[:cut].strip()
+        if piece:
+            pieces.append(piece)
+        rest = rest[cut:].strip()
+    return pieces
+
+
+def _cut(text: str, limit: int) -> int:
+    if len(text.encode()) <= limit:
+        return len(text)
+    longest = len(text.encode()[:limit].decode("utf-8", "ignore"))
+    urls = [found.span() for found in URL.finditer(text) if len(found[0].encode()) <= limit]
+    for places in (_paragraphs, _sentences, _words):
+        fitting = [place for place in places(text, longest) if 0 < place <= longest and not _inside(place, urls)]
+        if fitting and (places is _words or len(text[: fitting[-1]].encode()) >= limit // 3):
+            return fitting[-1]
+    graphemes = [found.end() for found in GRAPHEME.finditer(text, 0, longest + 64) if found.end() <= longest]
+    outside = [place for place in graphemes if not _inside(place, urls)]
+    return (outside or graphemes or [longest])[-1]
+
+
+def _inside(place: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start < place < end for start, end in spans)
+
+
+def _paragraphs(text: str, longest: int) -> Iterator[int]:
+    return (found.end() for found in re.finditer(r"\n\s*\n", text[: longest + 1]))
+
+
+def _sentences(text: str, longest: int) -> Iterator[int]:
+    return (found.end() for found in SENTENCE_END.finditer(text[: longest + 1]))
+
+
+def _words(text: str, longest: int) -> Iterator[int]:
+    return (found.start() for found in re.finditer(r"\s+", text[: longest + 1]))

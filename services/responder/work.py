@@ -1,0 +1,358 @@
+"""handle_message: one pass over a claimed conversation, from "what is wanted" to "made so".
+
+The row says what is wanted; `decide.next_step` says what to do next; each step writes the row conditionally. The pass
+may be killed between any two lines: the lease runs out and the next worker asks the same question of the same row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from services.common.errors import BotError, NotConnected, Unavailable, UnknownAccount
+from services.common.metrics import AccountState, ResponderMetrics, Skip
+from services.responder import decide, ledger, settle
+from services.responder.book import AccountBook
+from services.responder.compose_reply import Composer, Draft
+from services.responder.model import (
+    HUMAN,
+    Author,
+    Conversation,
+    Handover,
+    HoldReason,
+    Kind,
+    Message,
+    NeedsPerson,
+    PartState,
+    Reply,
+    Wait,
+    key_of,
+)
+from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, ModelRefused, Tokens
+from services.responder.ports import Store
+from services.responder.post import LostLease, Poster
+from services.responder.times import Policy, Times
+
+log = structlog.get_logger(__name__)
+
+
+def unheard(_row: Conversation, _news: Handover) -> None:
+    """Tell nobody."""
+
+
+REMEMBERED = 1_000
+MAX_STEPS = 200
+"""No pass takes more: each step changes the row, so more would be a loop, and a loop must be seen."""
+
+
+@dataclass
+class Worker:
+    """Carries conversations on. One per process; its name is the leases' owner."""
+
+    store: Store
+    book: AccountBook
+    tokens: Tokens
+    instagram: Instagram
+    composer: Composer
+    poster: Poster
+    metrics: ResponderMetrics
+    policy: Policy
+    times: Times
+    lease_ms: int
+    jitter: Callable[[], float]
+    stopping: asyncio.Event
+    handover: Callable[[Conversation, Handover], None] = unheard  # tells a person
+    told: dict[str, bool] = field(default_factory=dict)  # reply -> whether it was unsettled when it was counted
+
+    async def handle_message(self, claimed: Conversation) -> None:
+        """Work on a claimed conversation until nothing is left to do now, then release it."""
+        try:
+            async with self.kept(claimed):
+                await self.pass_over(claimed)
+        except LostLease:
+            log.info("lease_lost", account=claimed.account, person=claimed.person)
+
+    @contextlib.asynccontextmanager
+    async def kept(self, claimed: Conversation) -> AsyncIterator[None]:
+        """Renew the lease while the pass runs. A lost lease is noticed by the next write, which fails."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self.lease_ms / 3000)
+                with contextlib.suppress(Unavailable):
+                    if not await self.store.conversations.renew(claimed, self.lease_ms):
+                        return
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def pass_over(self, row: Conversation) -> None:
+        """Take one step after the other."""
+        fence = row.fence
+        row = await self.settle_crash(row)
+        for _ in range(MAX_STEPS):
+            row = await self.carry_out(row)
+            if self.stopping.is_set() and not in_flight(row):
+                while await self.store.conversations.save(row, release=True) is None:
+                    row = await self.again(row, fence)
+                return
+            account = await self.book.current(row.account)
+            now = self.store.clock.now()
+            step = decide.next_step(row, account, now=now, times=self.times, policy=self.policy)
+            if isinstance(step, decide.Rest):
+                self.poster.reached("before_release")
+                if await self.store.conversations.save(step.row, release=True):
+                    self.poster.reached("after_release")
+                    return
+                row = await self.again(row, fence)
+                continue
+            try:
+                row = await self.take(step, row, fence) or await self.again(row, fence)
+            except LostLease:
+                raise
+            except NotConnected:
+                row = await self.again(row, fence)  # the account's row says so now: what is due is skipped
+            except (BotError, TimeoutError) as error:
+                await self.put_off(await self.again(row, fence), error)
+                return
+        raise RuntimeError("a pass that never ends")
+
+    async def again(self, row: Conversation, fence: int) -> Conversation:
+        """Read the row as it is now; LostLease when another worker has it."""
+        return await self.poster.again(row, fence)
+
+    async def settle_crash(self, row: Conversation) -> Conversation:
+        """A part found in `sending` belongs to a worker that died: nobody knows whether it arrived."""
+        found = ledger.found_sending(row, self.times)
+        if found == row:
+            return row
+        return await self.store.conversations.save(found) or await self.settle_crash(await self.again(row, row.fence))
+
+    async def carry_out(self, row: Conversation) -> Conversation:
+        """Bring the messages in line with what the row has decided about them."""
+        for news in row.handovers:
+            self.handover(row, news)
+        row = replace(row, handovers=()) if row.handovers else row
+        if not row.marks:
+            return row
+        await self.store.messages.mark(row.marks)
+        for mark in row.marks:
+            if mark.answered_by in SKIPS:
+                self.metrics.skips.labels(mark.answered_by).inc()
+        return replace(row, marks=())
+
+    async def take(self, step: decide.Step, row: Conversation, fence: int) -> Conversation | None:
+        """Take one step; return the row as written, None when somebody else wrote it meanwhile."""
+        match step:
+            case decide.Change(changed):
+                return await self.store.conversations.save(changed)
+            case decide.Finish(ended, changed):
+                return await self.finish(ended, changed)
+            case decide.Look(reply, part):
+                return await self.look(row, reply, part.n)
+            case decide.SendPart(n):
+                lent = await self.lend(row.account)
+                return await self.poster.send_part(row, n, lent, fence)
+            case decide.Confirm(answers):
+                lent = await self.lend(row.account)
+                return await self.begin(row, self.composer.confirm(row, answers), lent, fence)
+            case decide.Write(answers, final):
+                lent = await self.lend(row.account)
+                return await self.begin(row, self.composer.compose(row, answers, lent, final=final), lent, fence)
+            case _:
+                raise AssertionError(step)
+
+    async def lend(self, account: str) -> Lent:
+        """Borrow the account's token. A token that cannot be lent holds the account: AccountHeld.
+
+        NotConnected is raised only for an account that is not connected any more.
+        """
+        try:
+            return await self.tokens.lend(account)
+        except UnknownAccount:
+            await self.book.disconnect(account)
+            raise NotConnected(AccountState.DISCONNECTED) from None
+        except NotConnected as error:
+            if str(error) == AccountState.DISCONNECTED:
+                await self.book.disconnect(account)
+                raise
+            limited = str(error) == AccountState.LIMITED
+            reason = HoldReason.ACCOUNT_LIMITED if limited else HoldReason.TOKEN_DEAD
+            await self.book.hold(account, reason, for_ms=self.times.probe_every)
+            raise AccountHeld(reason) from None
+
+    async def begin(
+        self, row: Conversation, composing: Coroutine[Any, Any, Composed], lent: Lent, fence: int
+    ) -> Conversation | None:
+        """Have a reply written and begin to send it; a text that was overtaken is thrown away."""
+        draft = await self.unless_stopped(composing)
+        if draft is None:
+            return row  # told to stop: the pass releases the conversation at once
+        if isinstance(draft, Draft):
+            return await self.poster.send_draft(draft.row, draft.reply, lent, fence, spent=draft.spent)
+        return await self.store.conversations.save(draft)
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, Composed]) -> Composed | None:
+        """Return what the work returns; None as soon as the process is told to stop."""
+        composing = asyncio.create_task(work)
+        told = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({composing, told}, return_when=asyncio.FIRST_COMPLETED)
+            return composing.result() if composing.done() else None
+        finally:
+            told.cancel()
+            composing.cancel()
+
+    async def look(self, row: Conversation, reply: Reply, n: int) -> Conversation | None:
+        """Read the conversation for an unknown part, and write down what that shows."""
+        account = await self.book.current(row.account)
+        part = reply.parts[n]
+        try:
+            reading = await self.instagram.read(await self.lend(row.account), row.person)
+        except (BotError, TimeoutError) as error:
+            log.warning("conversation_unreadable", account=row.account, error=str(error))
+            seen, mid = ledger.Sight.UNREADABLE, ""
+        else:
+            mids = [one.mid for one in reading.messages] if reading else []
+            known = {one.mid for reply_ in own_replies(row) for one in reply_.parts if one.mid}
+            known |= {one for one in mids if one not in known and await self.store.sends.owns(row.account, one)}
+            ours = {account.account, account.app_scoped_id} - {""}
+            seen, mid = settle.sight(part, reading, ours=ours, known=known, times=self.times)
+        now = self.store.clock.now()
+        changed = ledger.looked(row, reply.id, n, seen, mid=mid, now=now, times=self.times)
+        log.info("unknown_send_looked", account=row.account, reply=reply.id, part=n, seen=seen)
+        return row if changed is None else await self.store.conversations.save(changed)
+
+    async def finish(self, ended: tuple[Reply, ...], row: Conversation) -> Conversation:
+        """Move finished replies to `sends`, keep what was sent as history, mark what is answered.
+
+        All of that is true whoever writes the row next, so it comes first, and the cleared row needs no write of its
+        own: it is written with the next step, which most often is the release.
+        """
+        self.poster.reached("before_finish")
+        said_now = [message for reply in ended for message in said(reply)]
+        # What an unsettled reply answered may become unanswered again: the row says so first.
+        settled = {reply.id for reply in ended if not reply.unsettled}
+        marked = [mark for mark in row.marks if mark.answered_by in settled | ({HUMAN} if settled else set())]
+        await asyncio.gather(
+            *(self.store.sends.put(reply) for reply in ended),
+            self.store.messages.add(said_now),
+            self.store.messages.mark(marked),
+        )
+        self.poster.reached("after_finish")
+        for reply in ended:
+            self.tell(reply)
+        return replace(row, marks=tuple(mark for mark in row.marks if mark not in marked))
+
+    def tell(self, reply: Reply) -> None:
+        """Count and log a reply's end, once."""
+        if reply.id in self.told and not self.told[reply.id]:
+            return
+        self.told[reply.id] = reply.unsettled
+        while len(self.told) > REMEMBERED:
+            self.told.pop(next(iter(self.told)))
+        if not reply.unsettled:
+            self.metrics.replies.labels(reply.outcome).inc()
+        log.info("reply_finished", account=reply.account, reply=reply.id, outcome=reply.outcome)
+
+    async def put_off(self, row: Conversation, error: Exception) -> None:
+        """Release a conversation that cannot go on now: when to look again, and what it waits for."""
+        now = self.store.clock.now()
+        if isinstance(error, AccountHeld):
+            await self.hand_back(row, now + self.times.pass_floor, wait_for(error))
+            return
+        own_fault = isinstance(error, ModelRefused) or not isinstance(error, (Unavailable, TimeoutError))
+        step = row.tries if own_fault else row.backed_off
+        until = now + self.back_off(step)
+        row = replace(
+            row,
+            tries=row.tries + own_fault,
+            backed_off=row.backed_off + (not own_fault),
+            retry_at=until,
+            last_error=type(error).__name__,
+        )
+        if own_fault and row.tries >= self.policy.max_tries:
+            row = replace(row, failed=True, due_at=None, waiting_for=Wait.BACK_OFF)
+        else:
+            row = replace(row, due_at=until, waiting_for=wait_for(error))
+        log.warning("conversation_put_off", account=row.account, error=type(error).__name__, tries=row.tries)
+        if row.failed:
+            self.handover(row, Handover(reason=NeedsPerson.FAILED, subject=str(row.version)))
+        while await self.store.conversations.save(row, release=True) is None:
+            newest = await self.again(row, row.fence)
+            row = replace(
+                newest,
+                tries=row.tries,
+                backed_off=row.backed_off,
+                retry_at=row.retry_at,
+                last_error=row.last_error,
+                failed=row.failed and newest.version == row.version,
+                due_at=until,
+                waiting_for=row.waiting_for,
+            )
+
+    async def hand_back(self, row: Conversation, until: int, reason: Wait) -> None:
+        """Release a conversation of an account that cannot send: it stays due, and no claim gets past the account."""
+        while await self.store.conversations.save(replace(row, due_at=until, waiting_for=reason), release=True) is None:
+            row = await self.again(row, row.fence)
+
+    async def blame(self, claimed: Conversation, error: Exception) -> None:
+        """A pass failed in a way that nobody foresaw: count it against the conversation, so that it cannot loop."""
+        with contextlib.suppress(BotError):
+            await self.put_off(await self.again(claimed, claimed.fence), error)
+
+    def back_off(self, step: int) -> int:
+        """Return the next wait in ms: doubling from a second to five minutes, with full jitter."""
+        top = min(self.times.back_off_first * 2 ** min(step + 1, 20), self.times.back_off_at_most)
+        return self.times.back_off_first + int(self.jitter() * (top - self.times.back_off_first))
+
+
+SKIPS = frozenset(skip.value for skip in Skip)
+Composed = Draft | Conversation
+
+
+def wait_for(error: Exception) -> Wait:
+    """Return what the conversation waits for after this error."""
+    if isinstance(error, BreakerOpen):
+        return Wait.BREAKER_OPEN
+    if isinstance(error, AccountHeld):
+        return Wait.TOKEN_DEAD if str(error) == HoldReason.TOKEN_DEAD else Wait.ACCOUNT_LIMITED
+    return Wait.BACK_OFF
+
+
+def in_flight(row: Conversation) -> bool:
+    """Whether a part is being posted right now."""
+    return row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts)
+
+
+def own_replies(row: Conversation) -> tuple[Reply, ...]:
+    """Return the replies that stand in the row."""
+    return (*([row.reply] if row.reply else []), *row.unsettled)
+
+
+def said(reply: Reply) -> list[Message]:
+    """Return the messages that a finished reply put into the conversation."""
+    return [
+        Message(
+            key=key_of(reply.account, Kind.ECHO, part.mid),
+            account=reply.account,
+            person=reply.person,
+            kind=Kind.ECHO,
+            mid=part.mid,
+            at=part.sending_at,
+            recorded_at=part.sending_at,
+            author=reply.author if reply.author is not Author.CUSTOMER else Author.BOT,
+            text=part.text,
+            reply=reply.id,
+        )
+        for part in reply.parts
+        if part.state is PartState.SENT and part.mid
+    ]
