@@ -1,0 +1,161 @@
+"""Connecting an account: who may start, where they are sent, and what their return comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import structlog
+
+from services.common.errors import BadState, Unavailable
+from services.gateway.outcomes import Ending, Page, connected, ending_of, failed
+from services.gateway.ports import ConnectFailed, Doorkeeper, Stage, States, Tokens
+from services.gateway.secret_words import digest, new_secret
+from services.gateway.times import Times
+
+log = structlog.get_logger(__name__)
+
+SCOPES = "instagram_business_basic,instagram_business_manage_messages"
+WRONG_TRIES = 5
+LONGEST = 4096  # of a code; Instagram's have some hundred characters
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What the OAuth way needs to know of the app."""
+
+    client_id: str
+    redirect_uri: str
+    authorize_url: str
+    password: bytes | None
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks for /connect."""
+
+    address: str
+    browser: str  # the secret of its cookie, empty without one
+    password: bytes | None = None
+    invite: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Where a visitor is sent, and the secret that their browser keeps meanwhile."""
+
+    url: str
+    browser: str
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What Instagram's redirect carries."""
+
+    browser: str
+    state: str
+    code: str = ""
+    error: str = ""
+
+
+async def handle_connect(visitor: Visitor, app: App, doorkeeper: Doorkeeper, states: States) -> Departure | Ending:
+    """Return Instagram's page to go to, or the page that says why not. Raises Unavailable."""
+    browser = visitor.browser or new_secret()
+    refusal = await refuse(visitor, digest(browser), app, doorkeeper)
+    if refusal:
+        return Ending(refusal)
+    nonce = new_secret()
+    await states.begin(nonce, digest(browser), digest(visitor.invite) if visitor.invite else "")
+    return Departure(authorize_url(app, nonce), browser)
+
+
+async def refuse(visitor: Visitor, browser: str, app: App, doorkeeper: Doorkeeper) -> Page | None:
+    """Return why a visitor may not connect an account, None when they may."""
+    if app.open:
+        return None
+    if visitor.invite:
+        return None if await doorkeeper.claim(digest(visitor.invite), browser) else Page.INVITE_USED
+    if app.password is None:
+        return Page.CLOSED
+    # Also a right password waits: otherwise the limit would only slow the guessing down that fails.
+    if await doorkeeper.wrong_tries(visitor.address, another=False) >= WRONG_TRIES:
+        return Page.LOCKED_OUT
+    if visitor.password is None:
+        return Page.PASSWORD
+    if hmac.compare_digest(digest_bytes(visitor.password), digest_bytes(app.password)):
+        return None
+    await doorkeeper.wrong_tries(visitor.address, another=True)
+    return Page.PASSWORD
+
+
+def digest_bytes(password: bytes) -> bytes:
+    """Return something of one length to compare, so that not even a password's length shows."""
+    return digest(password.decode(errors="surrogateescape")).encode()
+
+
+def authorize_url(app: App, nonce: str) -> str:
+    """Return Instagram's page that asks the owner.
+
+    https://developers.facebook.com/docs/instagram-platform/instagram-api-with-instagram-login/business-login
+    """
+    query = {
+        "client_id": app.client_id,
+        "redirect_uri": app.redirect_uri,
+        "response_type": "code",
+        "scope": SCOPES,
+        "state": nonce,
+        "force_reauth": "true",
+    }
+    return f"{app.authorize_url}?{urlencode(query)}"
+
+
+async def handle_oauth_callback(
+    back: Return, states: States, doorkeeper: Doorkeeper, tokens: Tokens, times: Times
+) -> Ending:
+    """Return the page that an owner's return comes to; a repeated one shows the first one's. Raises Unavailable."""
+    if not back.state or not back.browser:
+        return Ending(Page.BAD_STATE)
+    try:
+        stage = await states.spend(back.state, digest(back.browser))
+    except BadState as error:
+        log.info("oauth_state_refused", why=str(error))
+        return Ending(Page.BAD_STATE)
+    if stage is Stage.AGAIN:
+        return await first_outcome(back.state, states, times)
+    ending = await outcome(back, tokens)
+    log.info("oauth_finished", page=str(ending.page))
+    try:
+        invite = await states.settle(back.state, ending.text())
+        if invite and ending.page is Page.CONNECTED:
+            await doorkeeper.spend(invite)
+    except Unavailable:
+        log.warning("oauth_outcome_not_kept")  # the owner sees it all the same
+    return ending
+
+
+async def outcome(back: Return, tokens: Tokens) -> Ending:
+    """Trade the code, unless the owner said no."""
+    code = back.code.removesuffix("#_")  # some browsers and apps pass the fragment on
+    if back.error or not code or len(code) > LONGEST:
+        return Ending(Page.DECLINED if back.error == "access_denied" else Page.REFUSED)
+    try:
+        return connected(await tokens.connect(code))
+    except ConnectFailed as error:
+        log.warning("account_not_connected", fault=str(error.fault), error=error.detail)
+        return failed(error)
+
+
+async def first_outcome(state: str, states: States, times: Times) -> Ending:
+    """Wait for what the first callback with this state comes to."""
+    deadline = time.monotonic() + times.outcome
+    while True:
+        kept = await states.outcome(state)
+        if kept:
+            return ending_of(kept)
+        if time.monotonic() >= deadline:
+            return Ending(Page.UNFINISHED)
+        await asyncio.sleep(times.outcome / 50)

@@ -1,0 +1,66 @@
+"""The token service over gRPC."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+
+from services.common.errors import Unavailable
+from services.common.pb import tokens_pb2 as pb
+from services.common.pb import tokens_pb2_grpc as rpc
+from services.common.rpc import Channel
+from services.gateway.ports import Connected, ConnectFailed, ConnectFault
+
+# The token service says in plain words what its caller must do; these tell which page they belong on. Words that are
+# not here land on the general page, which shows them.
+FAULTS = (
+    ("not granted", ConnectFault.MISSING_SCOPES),
+    ("used already", ConnectFault.CODE_SPENT),
+    ("professional account", ConnectFault.NOT_PROFESSIONAL),
+)
+
+
+class GrpcTokens:
+    """Calls Connect, Disconnect and Forget, each with a deadline."""
+
+    def __init__(self, channel: Channel, redirect_uri: str, connect_seconds: float) -> None:
+        """Use a channel that reconnects by itself."""
+        self.channel = channel
+        self.redirect_uri = redirect_uri
+        self.seconds = connect_seconds
+
+    async def connect(self, code: str) -> Connected:
+        """Trade a code for an account; raises ConnectFailed."""
+        request = pb.ConnectRequest(code=code, redirect_uri=self.redirect_uri)
+        try:
+            answer = await self.channel.stub(rpc.TokensStub).Connect(request, timeout=self.seconds)
+        except grpc.aio.AioRpcError as error:
+            detail = error.details() or ""
+            raise ConnectFailed(fault(error.code(), detail), detail) from error
+        return Connected(answer.account.username, tuple(answer.missing_fields))
+
+    async def disconnect(self, account: str, reason: str) -> str:
+        """Drop an account's token; return its professional id, empty when it was never known."""
+        request = pb.DisconnectRequest(account=account, reason=reason)
+        try:
+            answer = await self.channel.stub(rpc.TokensStub).Disconnect(request, timeout=self.seconds)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(f"Disconnect: {error.code().name}") from error
+        return str(answer.account)
+
+    async def forget(self, app_scoped_id: str) -> None:
+        """Erase a disconnected account."""
+        request = pb.ForgetRequest(app_scoped_id=app_scoped_id)
+        try:
+            await self.channel.stub(rpc.TokensStub).Forget(request, timeout=self.seconds)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(f"Forget: {error.code().name}") from error
+
+
+def fault(code: grpc.StatusCode, detail: str) -> ConnectFault:
+    """Return which page a failed Connect belongs on."""
+    if code is grpc.StatusCode.FAILED_PRECONDITION:
+        return ConnectFault.SETUP
+    if code is not grpc.StatusCode.INVALID_ARGUMENT:
+        return ConnectFault.UPSTREAM
+    return next((found for words, found in FAULTS if words in detail), ConnectFault.REFUSED)

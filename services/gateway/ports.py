@@ -1,0 +1,264 @@
+"""What the gateway's use cases need from the world."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from services.common.errors import BotError, Unavailable
+from services.gateway.events import Event, Reason
+
+
+class InboxFull(Unavailable):
+    """Redis has no room: what is left is for draining it."""
+
+
+class ResponderFault(BotError):
+    """The responder failed at this call: one of its events is the cause."""
+
+
+class ResponderDown(Unavailable):
+    """The responder cannot take anything now."""
+
+
+class ResponderSlow(ResponderDown):
+    """The responder did not manage this call in time or in size; a smaller one may do."""
+
+
+class Inbox(Protocol):
+    """Where deliveries are kept before they are answered 200."""
+
+    def keep(self, body: bytes) -> Future[None]:
+        """Return a future that is done when the body is safe; InboxFull or Unavailable when it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A delivery as the inbox keeps it."""
+
+    id: str
+    at_ms: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What was put aside, and why; `body` can be posted again as it is."""
+
+    reason: Reason
+    source: str  # the entry's id in the inbox
+    at_ms: int
+    account: str
+    person: str
+    mids: tuple[str, ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A delivery whose every event has its final verdict."""
+
+    id: str
+    dead: tuple[DeadLetter, ...] = ()
+
+
+class Stream(Protocol):
+    """The inbox as the dispatcher reads it; everything raises Unavailable, and GroupLost when the group is gone."""
+
+    async def fresh(self, count: int, wait: float) -> list[Entry]:
+        """Return new entries, after at most `wait` seconds; they are pending from now on."""
+
+    async def pending(self, after: str, count: int) -> list[str]:
+        """Return ids of entries that were read and not finished, from the oldest after `after`."""
+
+    async def fetch(self, ids: Sequence[str]) -> list[Entry]:
+        """Return the entries of these ids that are still there."""
+
+    async def drop_pending(self, ids: Sequence[str]) -> None:
+        """Acknowledge entries that are pending and no longer there."""
+
+    async def finish(self, finished: Sequence[Finished]) -> None:
+        """Put dead letters aside, acknowledge and delete, all or nothing for each delivery."""
+
+    async def create(self) -> bool:
+        """Make the group; say whether it was missing."""
+
+
+class DeadLetters(Protocol):
+    """What was put aside."""
+
+    async def scrub(self, mids: Sequence[str]) -> None:
+        """Delete every dead letter that holds one of these messages: they were taken back."""
+
+    async def erase(self, accounts: Sequence[str]) -> None:
+        """Delete every dead letter of these accounts."""
+
+
+class GroupLost(Unavailable):
+    """The stream or its group was deleted."""
+
+
+class Lease(Protocol):
+    """Who is the active dispatcher."""
+
+    async def take(self) -> bool:
+        """Take or renew the lease; say whether it is ours now."""
+
+    async def release(self) -> None:
+        """Give it up if it is ours."""
+
+
+class Outcome(Enum):
+    """What became of an event. The numbers are those of protos/responder.proto."""
+
+    STORED = 1
+    DUPLICATE = 2
+    IGNORED = 3
+    UNKNOWN_ACCOUNT = 4
+    INVALID = 5
+    LATER = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the responder says of an event."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+class Responder(Protocol):
+    """The responder; raises ResponderDown, ResponderSlow or ResponderFault."""
+
+    async def deliver(self, events: Sequence[tuple[str, Event]]) -> list[Verdict]:
+        """Hand over events, each with the id of its delivery; one verdict each, in order."""
+
+    async def check_gaps(self) -> int:
+        """Compare every account's recent messages with the store; return how many were missing."""
+
+    async def erase(self, account: str) -> None:
+        """Erase everything about an account."""
+
+
+class Stage(Enum):
+    """How often a callback has come with a state."""
+
+    FIRST = "first"
+    AGAIN = "again"
+
+
+class States(Protocol):
+    """OAuth states: each lives ten minutes, belongs to one browser and counts once."""
+
+    async def begin(self, nonce: str, browser: str, invite: str) -> None:
+        """Remember a state, the digest of its browser's secret, and the invitation that it came with."""
+
+    async def spend(self, nonce: str, browser: str) -> Stage:
+        """Spend a state; raises BadState when it is unknown, expired or another browser's."""
+
+    async def settle(self, nonce: str, outcome: str) -> str:
+        """Keep what came of it for a second callback; return the digest of the invitation that it came with."""
+
+    async def outcome(self, nonce: str) -> str | None:
+        """Return what came of it, None while that is not known."""
+
+
+class Doorkeeper(Protocol):
+    """Who may connect an account."""
+
+    async def wrong_tries(self, address: str, *, another: bool) -> int:
+        """Return how many wrong passwords came from an address in the last minute, after counting `another`."""
+
+    async def claim(self, invite: str, browser: str) -> bool:
+        """Whether an invitation (by its digest) is good for this browser; the first browser makes it its own."""
+
+    async def spend(self, invite: str) -> None:
+        """End an invitation: its account is connected."""
+
+
+class ConnectFault(StrEnum):
+    """Why an account could not be connected: closed words, each with its own page."""
+
+    CODE_SPENT = "code_spent"
+    SETUP = "setup"
+    MISSING_SCOPES = "missing_scopes"
+    NOT_PROFESSIONAL = "not_professional"
+    REFUSED = "refused"
+    UPSTREAM = "upstream"
+
+
+class ConnectFailed(BotError):
+    """An account could not be connected."""
+
+    def __init__(self, fault: ConnectFault, detail: str = "") -> None:
+        """Keep why, and what the token service said in plain words."""
+        super().__init__(detail or fault.value)
+        self.fault = fault
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An account that is connected, and the webhook fields that Meta left out."""
+
+    username: str
+    missing_fields: tuple[str, ...] = ()
+
+
+class Tokens(Protocol):
+    """The token service."""
+
+    async def connect(self, code: str) -> Connected:
+        """Trade a code for an account; raises ConnectFailed."""
+
+    async def disconnect(self, account: str, reason: str) -> str:
+        """Drop an account's token; return its professional id, empty when it was never known."""
+
+    async def forget(self, app_scoped_id: str) -> None:
+        """Erase a disconnected account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A request of Meta's that is kept until it is done; `account` is filled in on the way."""
+
+    id: str
+    kind: str  # deauthorize, deletion
+    user: str
+    code: str
+    mark: str
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionStatus:
+    """How far a deletion is."""
+
+    done: bool
+    at_ms: int
+    done_at_ms: int = 0
+
+
+class Tasks(Protocol):
+    """Requests that must outlive any process."""
+
+    async def add(self, kind: str, user: str, code: str, mark: str) -> str:
+        """Keep a request; return its code, or that of the same request (by its mark) that is still open."""
+
+    async def open(self, count: int) -> list[Task]:
+        """Return the oldest requests that are not done."""
+
+    async def note_account(self, task: Task, account: str) -> None:
+        """Write the professional id to the request."""
+
+    async def done(self, task: Task) -> None:
+        """Delete a request; its status says done from now on."""
+
+    async def status(self, code: str) -> DeletionStatus | None:
+        """Return how far a deletion is."""
+
+    async def rewrite(self) -> None:
+        """Have Redis write its file anew, without what was deleted."""

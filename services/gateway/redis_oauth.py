@@ -1,0 +1,112 @@
+"""OAuth states, invitations and wrong passwords in Redis, so that any replica can answer any request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis
+
+from services.common.errors import BadState
+from services.gateway.ports import Stage
+from services.gateway.redis_stream import ours
+from services.gateway.secret_words import digest
+from services.gateway.times import Times
+
+SPEND = """
+local browser = redis.call('HGET', KEYS[1], 'browser')
+if not browser then return 'missing' end
+if browser ~= ARGV[1] then return 'foreign' end
+if redis.call('HGET', KEYS[1], 'stage') == 'new' then
+  redis.call('HSET', KEYS[1], 'stage', 'spent')
+  return 'first'
+end
+return 'again'
+"""
+# Only a state that is still there is settled: a key made anew would live for ever.
+SETTLE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'outcome', ARGV[1]) end
+return redis.call('HGET', KEYS[1], 'invite')
+"""
+CLAIM = """
+local owner = redis.call('GET', KEYS[1])
+if not owner then return 0 end
+if owner == '' then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') return 1 end
+if owner == ARGV[1] then return 1 end
+return 0
+"""
+COUNT = """
+local tries = redis.call('INCR', KEYS[1])
+if tries == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return tries
+"""
+
+
+class RedisStates:
+    """OAuth states."""
+
+    def __init__(self, client: Redis, prefix: str, times: Times) -> None:
+        """Keep each under its own key."""
+        self.client = client
+        self.prefix = f"{prefix}oauth:"
+        self.milliseconds = int(times.state * 1000)
+        self.spend_script = client.register_script(SPEND)
+        self.settle_script = client.register_script(SETTLE)
+
+    async def begin(self, nonce: str, browser: str, invite: str) -> None:
+        """Remember a state, the digest of its browser's secret, and the invitation that it came with."""
+        key = self.prefix + digest(nonce)
+        async with ours(), self.client.pipeline(transaction=True) as both:
+            both.hset(key, mapping={"browser": browser, "stage": "new", "invite": invite})
+            both.pexpire(key, self.milliseconds)
+            await both.execute()
+
+    async def spend(self, nonce: str, browser: str) -> Stage:
+        """Spend a state; raises BadState when it is unknown, expired or another browser's."""
+        async with ours():
+            found: bytes = await self.spend_script(keys=[self.prefix + digest(nonce)], args=[browser])
+        word = found.decode()
+        if word not in {"first", "again"}:
+            raise BadState(word)
+        return Stage(word)
+
+    async def settle(self, nonce: str, outcome: str) -> str:
+        """Keep what came of it for a second callback; return the invitation that it came with."""
+        async with ours():
+            invite: bytes | None = await self.settle_script(keys=[self.prefix + digest(nonce)], args=[outcome])
+        return (invite or b"").decode()
+
+    async def outcome(self, nonce: str) -> str | None:
+        """Return what came of it, None while that is not known."""
+        async with ours():
+            found: Any = await self.client.hget(self.prefix + digest(nonce), "outcome")
+        return found.decode() if found else None
+
+
+class RedisDoorkeeper:
+    """Invitations and wrong passwords."""
+
+    def __init__(self, client: Redis, prefix: str, times: Times) -> None:
+        """Keep each under its own key."""
+        self.client = client
+        self.prefix = prefix
+        self.lock_out = int(times.lock_out * 1000)
+        self.count_script = client.register_script(COUNT)
+        self.claim_script = client.register_script(CLAIM)
+
+    async def wrong_tries(self, address: str, *, another: bool) -> int:
+        """Return how many wrong passwords came from an address in the last minute, after counting `another`."""
+        key = f"{self.prefix}wrong:{digest(address)}"
+        async with ours():
+            if another:
+                return int(await self.count_script(keys=[key], args=[self.lock_out]))
+            return int(await self.client.get(key) or 0)
+
+    async def claim(self, invite: str, browser: str) -> bool:
+        """Whether an invitation (by its digest) is good for this browser; the first browser makes it its own."""
+        async with ours():
+            return bool(await self.claim_script(keys=[f"{self.prefix}invite:{invite}"], args=[browser]))
+
+    async def spend(self, invite: str) -> None:
+        """End an invitation: its account is connected."""
+        async with ours():
+            await self.client.delete(f"{self.prefix}invite:{invite}")

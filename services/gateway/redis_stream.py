@@ -1,0 +1,133 @@
+"""The stream `inbox` as the active dispatcher reads it, with the stream `dead` beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from services.common.errors import Unavailable
+from services.gateway.ports import DeadLetter, Entry, Finished, GroupLost
+from services.gateway.wire import Wire
+
+GROUP = "igbot"
+CONSUMER = "dispatcher"
+# One atomic step for an entry that leaves dead letters: whoever acknowledges it writes them, nobody else. It may use
+# memory beyond maxmemory, since it frees as much as it takes.
+FINISH = """#!lua flags=allow-oom
+if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+for i = 3, #ARGV, 7 do
+  redis.call('XADD', KEYS[2], '*', 'reason', ARGV[i], 'source', ARGV[i+1], 'at', ARGV[i+2], 'account', ARGV[i+3],
+    'person', ARGV[i+4], 'mids', ARGV[i+5], 'body', ARGV[i+6])
+end
+return redis.call('XDEL', KEYS[1], ARGV[2])
+"""
+FINISH_PLAIN = """#!lua flags=allow-oom
+redis.call('XACK', KEYS[1], unpack(ARGV))
+return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+"""
+# Also asked by a dispatcher that finds Redis full, when the plain command is refused before it looks for the group.
+CREATE = """#!lua flags=allow-oom
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+if not made.err then return 1 end
+if string.find(made.err, 'BUSYGROUP') then return 0 end
+return made
+"""
+MOST_IDS = 1000  # Lua's stack takes some thousands
+
+
+class RedisStream:
+    """Reads over one connection and writes over another: a blocking read keeps its connection to itself."""
+
+    def __init__(self, reader: Wire, writer: Wire, prefix: str, seconds: float) -> None:
+        """Use the stream and the dead letters under this prefix; Redis answers within `seconds`."""
+        self.reader = reader
+        self.writer = writer
+        self.inbox = f"{prefix}inbox"
+        self.dead = f"{prefix}dead"
+        self.seconds = seconds
+
+    async def fresh(self, count: int, wait: float) -> list[Entry]:
+        """Return new entries, after at most `wait` seconds; they are pending from now on."""
+        block = max(1, int(wait * 1000))
+        command = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "BLOCK", block, "STREAMS", self.inbox, ">")
+        async with ours():
+            (found,) = await self.reader.exchange([command], wait + self.seconds)
+            raise_error(found)
+        return [entry(*row) for _, rows in found or [] for row in rows]
+
+    async def pending(self, after: str, count: int) -> list[str]:
+        """Return ids of entries that were read and not finished, from the oldest after `after`."""
+        start = f"({after}" if after else "-"
+        rows = await self.command("XPENDING", self.inbox, GROUP, start, "+", count, CONSUMER)
+        return [row[0].decode() for row in rows]
+
+    async def fetch(self, ids: Sequence[str]) -> list[Entry]:
+        """Return the entries of these ids that are still there."""
+        async with ours():
+            pages = await self.writer.exchange([("XRANGE", self.inbox, one, one) for one in ids], self.seconds)
+            for page in pages:
+                raise_error(page)
+        return [entry(*row) for page in pages for row in page]
+
+    async def drop_pending(self, ids: Sequence[str]) -> None:
+        """Acknowledge entries that are pending and no longer there."""
+        await self.command("XACK", self.inbox, GROUP, *ids)
+
+    async def finish(self, finished: Sequence[Finished]) -> None:
+        """Put dead letters aside, acknowledge and delete, all or nothing for each delivery."""
+        plain = [one.id for one in finished if not one.dead]
+        for start in range(0, len(plain), MOST_IDS):
+            ids = plain[start : start + MOST_IDS]
+            await self.command("EVAL", FINISH_PLAIN, 1, self.inbox, GROUP, *ids)
+        for one in finished:
+            if one.dead:
+                fields = [field for letter in one.dead for field in dead_fields(letter)]
+                await self.command("EVAL", FINISH, 2, self.inbox, self.dead, GROUP, one.id, *fields)
+
+    async def create(self) -> bool:
+        """Make the group from the stream's first entry on; say whether it was missing."""
+        return bool(await self.command("EVAL", CREATE, 1, self.inbox, GROUP))
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        """Return the reply to one command."""
+        async with ours():
+            (reply,) = await self.writer.exchange([words], self.seconds)
+            raise_error(reply)
+        return reply
+
+
+def raise_error(reply: Any) -> None:
+    """Raise a reply that is an error."""
+    if isinstance(reply, ResponseError):
+        raise reply
+
+
+@asynccontextmanager
+async def ours() -> AsyncIterator[None]:
+    """Turn redis-py's errors into ours."""
+    try:
+        yield
+    except ResponseError as error:
+        if str(error).startswith(("NOGROUP", "UNBLOCKED")):
+            raise GroupLost("the inbox or its group was deleted") from error
+        raise Unavailable(f"Redis refuses: {str(error).partition(' ')[0]}") from error
+    except (RedisError, OSError, RuntimeError) as error:  # RuntimeError: uvloop's word for a transport that was reset
+        raise Unavailable("Redis does not answer") from error
+
+
+def entry(entry_id: bytes, fields: list[bytes] | None) -> Entry:
+    """Make an entry of what Redis keeps; its id tells the time when the field is missing."""
+    words = fields or []
+    found = dict(zip(words[::2], words[1::2], strict=True))
+    at = found.get(b"at", b"")
+    name = entry_id.decode()
+    return Entry(name, int(at) if at.isdigit() else int(name.partition("-")[0]), found.get(b"body", b""))
+
+
+def dead_fields(letter: DeadLetter) -> list[str | bytes]:
+    """Return a dead letter's fields in the script's order."""
+    at = str(letter.at_ms)
+    return [letter.reason, letter.source, at, letter.account, letter.person, ",".join(letter.mids), letter.body]

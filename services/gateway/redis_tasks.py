@@ -1,0 +1,104 @@
+"""The stream `tasks`: what Meta asked for and must not be forgotten, with the status that people may look up."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from services.gateway.ports import DeletionStatus, Task
+from services.gateway.redis_stream import ours
+from services.gateway.times import Times
+
+# A request that is still open is not kept twice. On a full Redis there is room left for this.
+ADD = """#!lua flags=allow-oom
+local open = redis.call('GET', KEYS[2])
+if open then return open end
+redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'user', ARGV[2], 'code', ARGV[3], 'mark', ARGV[4], 'at', ARGV[5])
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[6])
+redis.call('HSET', KEYS[3], 'state', 'received', 'at', ARGV[5])
+redis.call('PEXPIRE', KEYS[3], ARGV[6])
+return ARGV[3]
+"""
+DONE = """#!lua flags=allow-oom
+redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[2], KEYS[4])
+if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('HSET', KEYS[3], 'state', 'done', 'done_at', ARGV[2]) end
+return 1
+"""
+
+
+class RedisTasks:
+    """Requests that must outlive any process."""
+
+    def __init__(self, client: Redis, prefix: str, times: Times, now_ms: Callable[[], int]) -> None:
+        """Use the stream and the keys under this prefix."""
+        self.client = client
+        self.prefix = prefix
+        self.name = f"{prefix}tasks"
+        self.milliseconds = int(times.status * 1000)
+        self.now_ms = now_ms
+        self.add_script = client.register_script(ADD)
+        self.done_script = client.register_script(DONE)
+
+    async def add(self, kind: str, user: str, code: str, mark: str) -> str:
+        """Keep a request; return its code, or that of the same request (by its mark) that is still open."""
+        keys = [self.name, self.open_key(mark), self.status_key(code)]
+        async with ours():
+            kept: bytes = await self.add_script(
+                keys=keys, args=[kind, user, code, mark, self.now_ms(), self.milliseconds]
+            )
+        return kept.decode()
+
+    async def open(self, count: int) -> list[Task]:
+        """Return the oldest requests that are not done."""
+        async with ours():
+            rows: Any = await self.client.xrange(self.name, "-", "+", count=count)
+            accounts: Any = await self.client.mget([self.account_key(row[0].decode()) for row in rows]) if rows else []
+        return [task(row[0], row[1], account) for row, account in zip(rows, accounts, strict=True)]
+
+    async def note_account(self, task: Task, account: str) -> None:
+        """Write the professional id to the request."""
+        async with ours():
+            await self.client.set(self.account_key(task.id), account, px=self.milliseconds)
+
+    async def done(self, task: Task) -> None:
+        """Delete a request; its status says done from now on."""
+        keys = [self.name, self.open_key(task.mark), self.status_key(task.code), self.account_key(task.id)]
+        async with ours():
+            await self.done_script(keys=keys, args=[task.id, self.now_ms()])
+
+    async def status(self, code: str) -> DeletionStatus | None:
+        """Return how far a deletion is."""
+        async with ours():
+            found: Any = await self.client.hgetall(self.status_key(code))
+        if not found:
+            return None
+        return DeletionStatus(found.get(b"state") == b"done", int(found[b"at"]), int(found.get(b"done_at", 0)))
+
+    async def rewrite(self) -> None:
+        """Have Redis write its file anew, without what was deleted; one that may not or is at it is left alone."""
+        async with ours():
+            with contextlib.suppress(ResponseError):
+                await self.client.bgrewriteaof()
+
+    def open_key(self, mark: str) -> str:
+        """Return the key that says that a request is open."""
+        return f"{self.prefix}task-of:{mark}"
+
+    def status_key(self, code: str) -> str:
+        """Return the key of a deletion's status."""
+        return f"{self.prefix}deletion:{code}"
+
+    def account_key(self, task_id: str) -> str:
+        """Return the key of a request's professional id."""
+        return f"{self.prefix}task:{task_id}"
+
+
+def task(task_id: bytes, fields: dict[bytes, bytes], account: bytes | None) -> Task:
+    """Make a task of what Redis keeps."""
+    kind, user, code, mark = (fields.get(name, b"").decode() for name in (b"kind", b"user", b"code", b"mark"))
+    return Task(task_id.decode(), kind, user, code, mark, (account or b"").decode())

@@ -1,0 +1,104 @@
+"""Deauthorize and data deletion: kept durably at once, worked off by the active dispatcher's process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from services.common.errors import Unavailable
+from services.common.metrics import GatewayMetrics
+from services.gateway.ports import DeadLetters, DeletionStatus, Responder, Task, Tasks, Tokens
+from services.gateway.secret_words import keyed, new_secret
+from services.gateway.signature import read_signed_request
+from services.gateway.tenure import Tenure, rest
+from services.gateway.times import Times
+
+log = structlog.get_logger(__name__)
+
+DEAUTHORIZE = "deauthorize"
+DELETION = "deletion"
+AT_ONCE = 200
+
+
+async def take_request(kind: str, signed_request: str, secrets: Sequence[bytes], tasks: Tasks) -> str:
+    """Keep what Meta asks for and return its code; raises BadSignature, BadPayload and Unavailable.
+
+    The same request of the same owner, while it is open, is one request.
+    """
+    user = read_signed_request(signed_request, secrets)
+    code = await tasks.add(kind, user, new_secret(), keyed(secrets[0], kind, user))
+    log.info("request_of_meta_kept", kind=kind)
+    return code
+
+
+async def look_up(code: str, tasks: Tasks) -> DeletionStatus | None:
+    """Return how far a deletion is, None when there is no such code."""
+    return await tasks.status(code)
+
+
+class Clerk:
+    """Works the requests off, each until every service said yes."""
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        tokens: Tokens,
+        responder: Responder,
+        dead: DeadLetters,
+        tenure: Tenure,
+        metrics: GatewayMetrics,
+        times: Times,
+    ) -> None:
+        """Work only while this process's dispatcher is active."""
+        self.tasks = tasks
+        self.tokens = tokens
+        self.responder = responder
+        self.dead = dead
+        self.tenure = tenure
+        self.metrics = metrics
+        self.times = times
+        self.tries: dict[str, tuple[int, float]] = {}
+
+    async def run(self) -> None:
+        """Look for requests each second until the dispatcher stops."""
+        while not self.tenure.stopping.is_set():
+            if self.tenure.active:
+                await self.pass_over()
+            await rest(self.times.task_first, self.tenure.stopping)
+
+    async def pass_over(self) -> None:
+        """Try each open request that is due."""
+        try:
+            found = await self.tasks.open(AT_ONCE)
+        except Unavailable:
+            return
+        self.metrics.tasks.set(len(found))
+        self.tries = {task.id: self.tries[task.id] for task in found if task.id in self.tries}
+        for task in found:
+            tries, due = self.tries.get(task.id, (0, 0.0))
+            if time.monotonic() < due or self.tenure.stopping.is_set():
+                continue
+            try:
+                await self.work_off(task)
+            except Unavailable as error:
+                pause = min(self.times.task_most, self.times.task_first * 2.0 ** min(tries, 10))
+                self.tries[task.id] = (tries + 1, time.monotonic() + pause)
+                log.warning("request_of_meta_put_off", kind=task.kind, error=str(error), tries=tries + 1)
+
+    async def work_off(self, task: Task) -> None:
+        """Disconnect, erase, forget, in this order; each may be repeated."""
+        account = task.account
+        if not account:
+            account = await self.tokens.disconnect(task.user, task.kind)
+            await self.tasks.note_account(task, account)
+        if task.kind == DELETION:
+            if account:
+                await self.responder.erase(account)
+            await self.dead.erase([account, task.user])
+            await self.tokens.forget(task.user)
+        await self.tasks.done(task)
+        if task.kind == DELETION:
+            await self.tasks.rewrite()
+        log.info("request_of_meta_done", kind=task.kind, known=bool(account))

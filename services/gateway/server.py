@@ -1,0 +1,95 @@
+"""The gateway's HTTP server: Tornado's, with limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import time
+
+import structlog
+import tornado.netutil
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream, StreamClosedError
+
+from services.common.settings import Address
+from services.gateway.door import Door
+
+log = structlog.get_logger(__name__)
+
+LARGEST_FORM = 64 << 10
+LARGEST_HEADER = 16 << 10
+SWEEP_SECONDS = 1
+SPARE_FILES = 128
+MOST_CONNECTIONS = 20_000
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class LimitedServer(HTTPServer):
+    """Refuses connections beyond a number."""
+
+    most: int
+
+    def handle_stream(self, stream: IOStream, address: tuple[object, ...]) -> None:
+        """Serve a connection, or answer it 503 when there are too many."""
+        if len(self._connections) < self.most:
+            # Tornado switches Nagle's algorithm off and on again for each answer: two system calls. Off is off.
+            stream.set_nodelay(True)
+            stream.set_nodelay = leave_nodelay  # type: ignore[assignment,method-assign]  # an instance is meant
+            super().handle_stream(stream, address)
+            return
+        with contextlib.suppress(StreamClosedError):
+            stream.write(BUSY)
+        stream.close()
+
+
+class WebServer:
+    """The listening port; `port` is the bound one."""
+
+    def __init__(self, address: Address, door: Door, *, trust_proxy: bool, most: int = MOST_CONNECTIONS) -> None:
+        """Bind and serve."""
+        self.door = door
+        self.server = LimitedServer(
+            door,
+            xheaders=trust_proxy,
+            decompress_request=False,
+            max_body_size=LARGEST_FORM,
+            max_header_size=LARGEST_HEADER,
+        )
+        self.server.conn_params.header_timeout = None  # the door keeps the time, see `Door.sweep`
+        self.server.most = min(most, open_files() - SPARE_FILES)
+        try:
+            sockets = tornado.netutil.bind_sockets(address.port, address.host or None, backlog=1024)
+        except OSError as error:
+            raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
+        self.server.add_sockets(sockets)
+        self.port = int(sockets[0].getsockname()[1])
+
+    async def keep_time(self) -> None:
+        """Close what takes too long, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.door.sweep(time.monotonic())
+
+    async def close(self, seconds: float) -> None:
+        """Stop listening, let requests under way end, close what is idle."""
+        self.server.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.door.quiet()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await self.server.close_all_connections()
+
+
+def leave_nodelay(_value: bool) -> None:  # noqa: FBT001 - in IOStream.set_nodelay's place
+    """Leave TCP_NODELAY as it is."""
+
+
+def open_files() -> int:
+    """Raise the limit of open files as far as it goes, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else max(soft, MOST_CONNECTIONS + SPARE_FILES)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
