@@ -1,0 +1,92 @@
+"""The doctor's checks of what is this side's own: settings, keyring, Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.cli.findings import Finding
+from services.cli.operator import OperatorSettings
+from services.cli.problem import Problem
+from services.common.settings import problems
+
+SERVICES = ("gateway", "tokens", "responder")
+SLOW_MS = 50
+WANTED = {
+    "maxmemory-policy": ("noeviction", "a full Redis must refuse, not forget: CONFIG SET maxmemory-policy noeviction"),
+    "appendonly": ("yes", "deliveries that were answered 200 must be on disk: CONFIG SET appendonly yes"),
+    "appendfsync": ("always", "everysec may lose the last second of a crash: CONFIG SET appendfsync always"),
+}
+
+
+def settings(env: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether each service would start with this environment; none is expected to where nothing is set."""
+    values = {name.lower(): value for name, value in env.items() if value}
+    for name in SERVICES:
+        model = import_module(f"services.{name}.settings").Settings
+        required = [field for field, facts in model.model_fields.items() if facts.is_required()]
+        if not any(field in values for field in required):
+            yield Finding(f"settings {name}", None, "not set here", "run the doctor where the service runs")
+            continue
+        try:
+            model(**values)
+        except ValidationError as error:
+            yield Finding(f"settings {name}", False, "; ".join(problems(error)), "see .env.example")
+        else:
+            yield Finding(f"settings {name}", True, "complete")
+
+
+def keyring(folder: Path | None) -> Finding:
+    """Whether the keys can be read."""
+    from services.tokens.keyring import load_keys
+
+    if folder is None:
+        return Finding("keyring", None, "TOKEN_KEYS_DIR is not set here")
+    try:
+        keys = load_keys(folder)
+    except (ValueError, OSError) as error:
+        return Finding("keyring", False, str(error), "restore it from your backup: tokens cannot be read without it")
+    return Finding("keyring", True, f"{len(keys)} keys, {max(keys)} encrypts")
+
+
+def redis(settings: OperatorSettings) -> Iterator[Finding]:
+    """Whether Redis answers, can be written, and keeps what it acknowledges."""
+    from redis.exceptions import RedisError
+
+    from services.cli.dead_stream import open_redis
+
+    try:
+        with open_redis(settings) as client:
+            yield _written(client, settings.redis_prefix)
+            yield from _configured(client)
+    except Problem as problem:
+        yield Finding(
+            "redis", False, str(problem), "start it, or mend REDIS_URL; deliveries are answered 503 meanwhile"
+        )
+    except RedisError as error:
+        yield Finding("redis", False, str(error), "a full Redis: see igbot dead-letters and the responder")
+
+
+def _written(client: Any, prefix: str) -> Finding:
+    began = time.perf_counter()
+    client.set(f"{prefix}doctor", "1", px=1000)
+    took = (time.perf_counter() - began) * 1000
+    return Finding("redis", took < SLOW_MS, f"answers, writes in {took:.1f} ms", "each delivery waits for such a write")
+
+
+def _configured(client: Any) -> Iterator[Finding]:
+    from redis.exceptions import ResponseError
+
+    for name, (wanted, advice) in WANTED.items():
+        try:
+            found = client.config_get(name).get(name, "")
+        except ResponseError:
+            yield Finding(f"redis {name}", None, "this Redis does not tell", f"must be {wanted}")
+            continue
+        value = found.decode() if isinstance(found, bytes) else str(found)
+        yield Finding(f"redis {name}", value == wanted, value, advice)

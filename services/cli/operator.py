@@ -1,0 +1,48 @@
+"""Where the operator's commands find everything: the environment, else what a running `igbot up` has told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr
+
+from services.cli.up.folder import data_folder, running
+from services.common.settings import Address, ListenAddress, ServiceSettings, Words, read
+
+
+class OperatorSettings(ServiceSettings):
+    """What a person at a terminal needs to reach the services; commands ask for more where they need it."""
+
+    tokens_address: ListenAddress = Address("127.0.0.1", 50051)
+    responder_address: ListenAddress = Address("127.0.0.1", 50052)
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_prefix: str = ""
+    token_keys_dir: Path | None = None
+    public_url: str = ""
+    app_secret: Annotated[Words, Field(repr=False)] = ()
+    webhook_verify_token: SecretStr = SecretStr("")
+
+
+def operator_settings() -> OperatorSettings:
+    """Read them; every problem is printed and ends the command with code 2."""
+    os.environ.update(merged_environment())
+    return read(OperatorSettings)
+
+
+def merged_environment() -> dict[str, str]:
+    """The environment; besides, what the `igbot up` that runs here has told; besides, .env."""
+    dotenv = {name: value for name, value in read_dotenv().items() if value}
+    folder = data_folder(os.environ.get("DATABASE_URL") or dotenv.get("DATABASE_URL", ""))
+    real, demo = running(folder), running(Path("var/sandbox"))
+    told = real or demo or {}
+    # A demo has nothing to do with the real Instagram of .env.
+    return {**({} if demo and not real else dotenv), **{key: told[key] for key in told if key.isupper()}, **os.environ}
+
+
+def read_dotenv() -> dict[str, str | None]:
+    """The variables of .env in the current folder."""
+    path = Path(".env")
+    return dict(dotenv_values(path, interpolate=False)) if path.is_file() else {}

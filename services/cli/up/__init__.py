@@ -1,0 +1,1 @@
+"""`igbot up`: everything on one machine, watched over by one parent."""
