@@ -1,0 +1,53 @@
+import subprocess
+import sys
+
+import pytest
+
+from services.cli.services import SERVICES
+
+HEAVY = ("typer", "rich", "click", "grpc", "redis", "aiohttp")
+GROUPS = {
+    "accounts": "list show add invite disconnect refresh check",
+    "keys": "new rotate",
+    "conversations": "list show retry",
+    "held": "list resend drop",
+    "dead-letters": "list show replay drop",
+}
+
+
+def test_every_promised_command_is_there(bare):
+    out = bare("--help").out
+    for command in (*SERVICES, *GROUPS, "up", "doctor", "smoke", "pause", "resume"):
+        assert f"\n  {command} " in out, command
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_promised_subcommand_is_there(bare, group):
+    out = bare(group, "--help").out
+    for command in GROUPS[group].split():
+        assert f"\n  {command} " in out, command
+
+
+def test_the_version_is_told(bare):
+    ran = bare("--version")
+    assert (ran.code, ran.out) == (0, "igbot 0.1.0\n")
+
+
+@pytest.mark.parametrize("words", [(), ("nonsense",), ("accounts", "nonsense"), ("up", "--shift", "x")])
+def test_a_wrong_command_is_a_usage_error(bare, words):
+    assert bare(*words).code == 2
+
+
+def test_a_service_starts_without_the_command_lines_libraries():
+    code = f"import sys, services.cli.main; print(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("service", ["gateway", "tokens", "responder"])
+def test_a_service_without_settings_says_all_that_is_missing(service, tmp_path):
+    command = [sys.executable, "-P", "-m", "services.cli.main", service]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env={"PATH": "/usr/bin"})
+    assert done.returncode == 2
+    assert "is missing" in done.stderr
+    assert "Traceback" not in done.stderr

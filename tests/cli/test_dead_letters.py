@@ -1,0 +1,99 @@
+import json
+
+import pytest
+
+BODY = json.dumps({"entry": [{"messaging": [{"message": {"mid": "m1", "text": "my secret"}}]}]}).encode()
+
+
+@pytest.fixture
+def dead(valkey):
+    """Two dead letters; their ids."""
+    fields = {"source": "dispatcher", "at": 1_790_000_000_000, "account": "1", "person": "9", "mids": "m1"}
+    return [
+        valkey.xadd("t:dead", {**fields, "reason": reason, "body": body}).decode()
+        for reason, body in (("unreadable", b"\xff{"), ("responder_error", BODY))
+    ]
+
+
+@pytest.fixture
+def igbot(bare, valkey_url):
+    return lambda *words, **more: bare("dead-letters", *words, REDIS_URL=valkey_url, REDIS_PREFIX="t:", **more)
+
+
+def test_dead_letters_are_listed_without_their_bodies(igbot, dead):
+    ran = igbot("list", "--json")
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(row["id"], row["reason"], row["bytes"]) for row in rows] == [
+        (dead[0], "unreadable", 2),
+        (dead[1], "responder_error", len(BODY)),
+    ]
+    assert "secret" not in ran.out
+
+
+def test_dead_letters_are_listed_by_reason(igbot, dead):
+    ran = igbot("list", "--reason", "unreadable")
+    assert dead[0] in ran.out
+    assert dead[1] not in ran.out
+
+
+def test_none_is_exit_code_one(igbot, valkey):
+    assert igbot("list").code == 1
+
+
+def test_what_people_wrote_is_masked_unless_asked_for(igbot, dead):
+    masked, whole = igbot("show", dead[1]), igbot("show", dead[1], "--text")
+    assert "my secret" not in masked.out
+    assert "m1" in masked.out
+    assert "my secret" in whole.out
+
+
+def test_bytes_that_cannot_be_read_are_shown_only_when_asked_for(igbot, dead):
+    assert "not JSON" in igbot("show", dead[0]).out
+    assert r"\xff{" in igbot("show", dead[0], "--text").out
+
+
+def test_a_replay_moves_the_body_to_the_inbox(igbot, dead, valkey):
+    ran = igbot("replay", dead[1])
+    assert ran.code == 0
+    ((_, entry),) = valkey.xrange("t:inbox")
+    assert entry[b"body"] == BODY
+    assert int(entry[b"at"]) > 1_790_000_000_000 - 10**12
+    assert [one.decode() for one, _ in valkey.xrange("t:dead")] == [dead[0]]
+
+
+def test_all_with_one_reason_are_dropped(igbot, dead, valkey):
+    assert igbot("drop", "--all", "--reason", "unreadable", "--yes").code == 0
+    assert [one.decode() for one, _ in valkey.xrange("t:dead")] == [dead[1]]
+
+
+def test_dropping_asks_first(igbot, dead, valkey):
+    assert igbot("drop", dead[0], typed="n\n").code == 1
+    assert valkey.xlen("t:dead") == 2
+
+
+@pytest.mark.parametrize("words", [("replay",), ("drop",), ("replay", "1-1", "--all")])
+def test_without_one_clear_target_nothing_happens(igbot, dead, valkey, words):
+    assert igbot(*words, "--yes").code == 2
+    assert valkey.xlen("t:dead") == 2
+
+
+def test_an_id_that_is_not_there_is_exit_code_one(igbot, dead, valkey):
+    ran = igbot("drop", "1-1", "--yes")
+    assert ran.code == 1
+    assert "1-1" in ran.err
+
+
+def test_an_id_that_is_no_id_is_a_usage_error(igbot, dead):
+    assert igbot("show", "nonsense").code == 2
+
+
+def test_more_than_a_page_is_read_whole(igbot, valkey):
+    for n in range(450):
+        valkey.xadd("t:dead", {"reason": "unreadable", "body": str(n)})
+    assert len(igbot("list", "--limit", "1000", "--json").out.splitlines()) == 450
+
+
+def test_a_redis_that_is_not_there_is_exit_code_three(bare):
+    ran = bare("dead-letters", "list", REDIS_URL="redis://:hunter2@127.0.0.1:1/0")
+    assert ran.code == 3
+    assert "hunter2" not in ran.err

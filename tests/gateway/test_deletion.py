@@ -1,0 +1,148 @@
+import base64
+import hashlib
+import hmac
+import json
+import re
+
+import grpc
+import pytest
+
+from tests.gateway.world import ACCOUNT, NEXT_SECRET, SECRET, until
+
+USER = "27640000000000001"
+
+
+def signed_request(user=USER, secret=SECRET):
+    claims = {"algorithm": "HMAC-SHA256", "user_id": user, "issued_at": 1790856000}
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    digest = hmac.new(secret.encode(), payload.encode(), hashlib.sha256).digest()
+    return f"{base64.urlsafe_b64encode(digest).decode().rstrip('=')}.{payload}"
+
+
+async def ask(world, path, request=None):
+    form = {"signed_request": signed_request() if request is None else request}
+    async with world.session.post(world.url(path), data=form) as answer:
+        return answer.status, await answer.json(), answer.content_type
+
+
+async def status_page(world, code):
+    async with world.session.get(world.url(f"/data-deletion/{code}")) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_a_deletion_answers_the_exact_json_and_its_page_tells_when_it_is_done(world):
+    gateway = world.start()
+    gateway.clerk.tenure = type("Nobody", (), {"active": False, "stopping": gateway.dispatcher.stopping})()
+    status, body, kind = await ask(world, "/data-deletion")
+    code = body["confirmation_code"]
+    assert (status, kind) == (200, "application/json")
+    assert body == {"url": f"http://127.0.0.1:8080/data-deletion/{code}", "confirmation_code": code}
+    assert len(code) >= 22
+    assert "is being deleted" in (await status_page(world, code))[1]
+    gateway.clerk.tenure = gateway.dispatcher.tenure
+
+    async def done():
+        return "Your data is deleted" in (await status_page(world, code))[1]
+
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert await done()
+    ttl = world.redis.pttl(f"deletion:{code}") / 1000
+    assert 17 * 86_400 < ttl <= 18 * 86_400  # a fifth of 90 days, as all times here
+
+
+async def test_a_deletion_disconnects_erases_and_forgets_in_this_order(world):
+    world.redis.xadd("dead", {"reason": "refused", "account": ACCOUNT, "body": b"{}"})
+    world.redis.xadd("dead", {"reason": "unreadable", "account": "", "body": f"cut {ACCOUNT} off".encode()})
+    world.redis.xadd("dead", {"reason": "refused", "account": "17841400000000002", "body": b"{}"})
+    world.start()
+    await ask(world, "/data-deletion")
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.tokens.log == [("disconnect", USER), ("forget", USER)]
+    assert world.responder.erased == [(ACCOUNT, "")]
+    assert [letter["account"] for letter in world.dead()] == ["17841400000000002"]
+    kept = b"".join(
+        value for key in world.redis.keys("*") for value in (world.redis.dump(key) or b"", key) if b"dead" not in key
+    )
+    assert USER.encode() not in kept
+    assert ACCOUNT.encode() not in kept
+
+
+async def test_a_deauthorization_only_disconnects(world):
+    world.start()
+    status, body, _ = await ask(world, "/deauthorize", signed_request(secret=NEXT_SECRET))
+    assert (status, body) == (200, {"success": True})
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.tokens.log == [("disconnect", USER)]
+    assert world.responder.erased == []
+
+
+async def test_a_request_outlives_services_that_are_down_and_the_gateway(world):
+    world.tokens.status = grpc.StatusCode.UNAVAILABLE
+    first = world.start()
+    _, body, _ = await ask(world, "/data-deletion")
+    await until(lambda: first.clerk.tries)
+    await world.stop(first)
+    world.tokens.status = None
+    world.start()
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert ("forget", USER) in world.tokens.log
+    assert "Your data is deleted" in (await status_page(world, body["confirmation_code"]))[1]
+
+
+async def test_the_professional_id_is_kept_once_it_is_known(world):
+    world.tokens.forget_failures = 2
+    world.start()
+    await ask(world, "/data-deletion")
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert [name for name, _ in world.tokens.log].count("disconnect") == 1
+
+
+async def test_the_same_request_while_it_is_open_is_one_request(world):
+    world.tokens.status = grpc.StatusCode.UNAVAILABLE
+    world.start()
+    codes = {(await ask(world, "/data-deletion"))[1]["confirmation_code"] for _ in range(3)}
+    assert len(codes) == 1
+    assert world.redis.xlen("tasks") == 1
+    world.tokens.status = None
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert (await ask(world, "/data-deletion"))[1]["confirmation_code"] not in codes
+
+
+async def test_an_unknown_owner_gets_the_same_answer(world):
+    world.start()
+    status, body, _ = await ask(world, "/data-deletion", signed_request(user="999"))
+    assert (status, set(body)) == (200, {"url", "confirmation_code"})
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.responder.erased == []  # an empty account would be everybody
+
+
+@pytest.mark.parametrize("path", ["/deauthorize", "/data-deletion"])
+async def test_a_request_that_meta_did_not_sign_is_403(world, path):
+    world.start()
+    for request in (signed_request(secret="other"), "", "a.b", signed_request()[:-3]):
+        status, body, _ = await ask(world, path, request)
+        assert (status, body) == (403, {"error": "BadSignature"})
+    async with world.session.post(world.url(path)) as answer:
+        assert answer.status == 403
+    assert world.redis.xlen("tasks") == 0
+
+
+async def test_a_request_in_the_query_is_read_too(world):
+    world.start()
+    async with world.session.post(world.url("/deauthorize"), params={"signed_request": signed_request()}) as answer:
+        assert answer.status == 200
+
+
+async def test_redis_down_is_503_so_that_meta_asks_again(own_world):
+    own_world.start()
+    own_world.redis_server.kill()
+    status, body, _ = await ask(own_world, "/data-deletion")
+    assert (status, body) == (503, {"error": "Unavailable"})
+
+
+async def test_an_unknown_code_is_404(world):
+    world.start()
+    for code in ("unknown", "a" * 64, "%3Cscript%3E"):
+        status, page = await status_page(world, code)
+        assert status == 404
+        assert not re.search("<script", page)

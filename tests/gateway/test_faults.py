@@ -1,0 +1,121 @@
+"""Redis behind a proxy that fails in every way, and a gateway process on uvloop, as in production."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.gateway.world import ROOT, delivery, gateway_process, message, sign, until
+from tests.valkey import free_port, valkey
+
+
+@asynccontextmanager
+async def faults(upstream):
+    """A proxy in front of Redis; yields its port and what tells it."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "bench/servers/fault_proxy.py", str(port), str(upstream)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    told, says = process.stdin, process.stdout
+    assert told
+    assert says
+
+    def tell(what):
+        told.write(f"{what}\n".encode())
+        told.flush()
+
+    try:
+        await asyncio.to_thread(says.readline)
+        yield port, tell
+    finally:
+        process.kill()
+        process.wait()
+        told.close()
+        says.close()
+
+
+async def post(world, gateway, n):
+    body = delivery(message(n, person=n))
+    began = time.monotonic()
+    async with world.session.post(gateway.url, data=body, headers={"X-Hub-Signature-256": sign(body)}) as answer:
+        return answer.status, time.monotonic() - began
+
+
+def long(fault):
+    return pytest.param(fault, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("fault", [long("delay 50"), "swallow", long("black"), "refuse", "reset 40", long("reset 0")])
+async def test_each_fault_is_answered_in_time_and_leaves_nothing_behind(world, fault):
+    async with (
+        faults(world.redis_server.port) as (port, tell),
+        gateway_process(world, REDIS_URL=f"redis://127.0.0.1:{port}/0") as gateway,
+    ):
+        assert (await post(world, gateway, 0))[0] == 200
+        tell(fault)
+        answers = [await post(world, gateway, n) for n in range(1, 9)]
+        tell("pass")
+        assert {status for status, _ in answers} <= {200, 503}
+        assert ({status for status, _ in answers} == {200}) == fault.startswith("delay")
+        # The fastest of eight: the others may have waited for a processor of this machine.
+        assert min(seconds for _, seconds in answers) < 0.3
+        assert sorted(seconds for _, seconds in answers)[4] < 0.6
+        n = 8
+        async with asyncio.timeout(10):
+            while (await post(world, gateway, n := n + 1))[0] != 200:
+                pass
+        acked = {f"m{place + 1}" for place, (status, _) in enumerate(answers) if status == 200} | {"m0", f"m{n}"}
+        await until(lambda: acked <= set(world.responder.mids), seconds=20)
+        await until(lambda: world.inbox() == 0, seconds=20)
+        # No write was made twice: Redis has given out no more ids than there were deliveries.
+        assert world.redis.xinfo_stream("inbox")["entries-added"] <= n + 1
+
+
+@pytest.mark.parametrize("how", ["restart", "reset"])
+async def test_a_connection_that_was_lost_while_nothing_came_costs_no_delivery(own_world, how):
+    world = own_world
+    async with (
+        faults(world.redis_server.port) as (port, tell),
+        gateway_process(world, REDIS_URL=f"redis://127.0.0.1:{port}/0") as gateway,
+    ):
+        for n in range(3):
+            assert (await post(world, gateway, 2 * n))[0] == 200
+            if how == "restart":
+                await asyncio.to_thread(world.redis_server.kill)
+                await asyncio.to_thread(world.redis_server.start)
+            else:
+                tell("refuse")
+                await asyncio.sleep(0.3)  # the reset goes through
+                tell("pass")
+            await asyncio.sleep(0.1)
+            assert (await post(world, gateway, 2 * n + 1))[0] == 200
+
+
+@pytest.mark.long
+async def test_after_a_fail_over_the_gateway_leaves_the_demoted_redis(own_world, tmp_path):
+    world = own_world
+    with valkey(tmp_path / "replica", "--replicaof", f"127.0.0.1 {world.redis_server.port}") as replica:
+        old, new = world.redis, replica.client()
+        await until(lambda: new.info("replication")["master_link_status"] == "up", seconds=20)
+        async with (
+            faults(world.redis_server.port) as (port, tell),
+            gateway_process(world, REDIS_URL=f"redis://127.0.0.1:{port}/0") as gateway,
+        ):
+            assert (await post(world, gateway, 1))[0] == 200
+            await until(lambda: world.responder.mids == ["m1"])
+            tell(f"to {replica.port}")
+            new.replicaof("NO", "ONE")
+            old.replicaof("127.0.0.1", replica.port)
+            n = 1
+            async with asyncio.timeout(15):
+                while (await post(world, gateway, n := n + 1))[0] != 200:
+                    await asyncio.sleep(0.05)
+            await until(lambda: f"m{n}" in world.responder.mids, seconds=15)
+            await until(lambda: new.xlen("inbox") == 0)
+        new.close()

@@ -1,0 +1,321 @@
+"""GraphInstagram and OpenAIWriter against servers that answer with fixtures."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from services.common import graph
+from services.common.graph import GraphFailure
+from services.common.metrics import ResponderMetrics
+from services.responder.graph_instagram import GraphInstagram, moment
+from services.responder.model import FOREVER
+from services.responder.openai_writer import OpenAIWriter, openai_client
+from services.responder.outside import BreakerOpen, Lent, ModelBreakerOpen, ModelDown, ModelRefused, Turn
+from tests.responder.fakes import SCOPED, A
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "graph"
+LEO = "6900000000000046"
+LENT = Lent(account=A, token=SecretStr("IGAAtoken"), version=1, app_scoped_id=SCOPED[A])
+
+
+@asynccontextmanager
+async def serving(answer):
+    """A server that answers each request with what `answer(request)` returns."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def fixture(case, status=200, headers=None):
+    suffix = next(one.suffix for one in (FIXTURES / case).glob(f"{status}.*") if "headers" not in one.name)
+    body = (FIXTURES / case / f"{status}{suffix}").read_bytes()
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def always(make):
+    """A server's handler that answers everything alike."""
+
+    async def answer(request):
+        return make()
+
+    return answer
+
+
+@asynccontextmanager
+async def instagram(answer, **options):
+    async with serving(answer) as address, graph.session(address) as session:
+        yield GraphInstagram(graph.GraphClient(session, f"{address}/v25.0", 2), **options)
+
+
+async def test_a_text_is_posted_with_the_token_in_the_header_and_its_mid_comes_back():
+    seen = []
+
+    async def answer(request):
+        seen.append((request.path, request.headers["Authorization"], await request.json(), request.query_string))
+        return fixture("send_text")
+
+    async with instagram(answer) as api:
+        mid = await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+        await api.post_text(LENT, LEO, "hello", human_agent=True, within=2)
+    assert mid == json.loads((FIXTURES / "send_text/200.json").read_text())["message_id"]
+    path, header, body, query = seen[0]
+    assert (path, header, query) == ("/v25.0/me/messages", "Bearer IGAAtoken", "")
+    assert body == {"recipient": {"id": LEO}, "message": {"text": "hello"}}
+    assert seen[1][2] == body | {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}
+
+
+async def test_usage_headers_of_a_send_are_heard():
+    heard = []
+
+    async def answer(request):
+        return fixture("send_text", headers={"X-App-Usage": '{"call_volume":86,"cpu_time":3}'})
+
+    async with instagram(answer, heard=lambda account, usage: heard.append((account, usage.percent))) as api:
+        await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+    assert heard == [(A, 86.0)]
+
+
+async def test_a_conversation_is_read_message_by_message_when_the_list_holds_only_ids():
+    async def answer(request):
+        if request.path.endswith("/me/conversations"):
+            assert request.query["user_id"] == LEO
+            return fixture("conversation_of_person")
+        if request.query.get("fields", "").startswith("messages"):
+            return fixture("conversation_messages")
+        own = request.path.endswith("NDc1OTgwODAwMAZDZD")
+        return fixture("message_detail_own" if own else "message_detail_unix_time")
+
+    async with instagram(answer) as api:
+        reading = await api.read(LENT, LEO)
+    assert reading.whole
+    assert [(one.sender, bool(one.text)) for one in reading.messages] == [(A, True), (LEO, False), ("", False)]
+    assert reading.messages[1].at == 1_790_855_910_000
+    assert reading.hidden == ()
+
+
+async def test_a_message_that_is_gone_is_known_to_be_hidden():
+    async def answer(request):
+        if request.path.endswith("/me/conversations"):
+            return fixture("conversation_of_person")
+        if request.query.get("fields", "").startswith("messages"):
+            return fixture("conversation_messages")
+        return fixture("error_9000001_deleted", 400)
+
+    async with instagram(answer) as api:
+        reading = await api.read(LENT, LEO)
+    assert len(reading.hidden) == 2
+    assert all(0 < at < FOREVER for at in reading.hidden)
+
+
+async def test_no_conversation_is_no_proof():
+    async with instagram(always(lambda: fixture("conversation_none"))) as api:
+        assert await api.read(LENT, LEO) is None
+
+
+async def test_the_conversations_of_an_account_name_the_other_side():
+    async with instagram(always(lambda: fixture("conversations_list"))) as api:
+        talks = await api.talks(LENT)
+    assert [one.person for one in talks] == [LEO, "6900000000000001"]
+    assert talks[0].updated_at == 1_790_855_998_000
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "name"),
+    [
+        ("profile", 200, "leo.h"),
+        ("profile_empty", 200, ""),
+        ("error_230_consent", 400, ""),
+        ("error_9010_review_bot", 400, ""),
+    ],
+)
+async def test_a_profile_may_be_hidden(case, status, name):
+    async with instagram(always(lambda: fixture(case, status))) as api:
+        found = await api.username(LENT, LEO)
+        assert bool(found) == bool(name)
+
+
+async def test_reads_are_paced_to_two_a_second_an_account():
+    async with instagram(always(lambda: fixture("conversation_none"))) as api:
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(api.read(LENT, LEO) for _ in range(4)))
+        assert asyncio.get_running_loop().time() - began > 0.9
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "opens"),
+    [("error_2_transient", 500, True), ("error_613_rate", 400, False), ("error_551_unreachable", 400, False)],
+)
+async def test_the_breaker_of_an_account_opens_on_passing_faults_only(case, status, opens):
+    async with instagram(always(lambda: fixture(case, status))) as api:
+        for _ in range(8):
+            with pytest.raises(GraphFailure):
+                await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+        with pytest.raises(BreakerOpen if opens else GraphFailure):
+            await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+        other = Lent(account="other", token=SecretStr("t"), version=1)
+        with pytest.raises(GraphFailure):
+            await api.post_text(other, LEO, "hello", human_agent=False, within=2)
+
+
+async def test_a_post_that_nobody_answers_may_have_arrived_and_one_refused_at_the_door_has_not():
+    async def silent(request):
+        await asyncio.sleep(5)
+
+    async with instagram(silent) as api:
+        with pytest.raises(GraphFailure) as unknown:
+            await api.post_text(LENT, LEO, "hello", human_agent=False, within=0.05)
+    async with graph.session("http://127.0.0.1:1") as session:
+        api = GraphInstagram(graph.GraphClient(session, "http://127.0.0.1:1/v25.0", 2))
+        with pytest.raises(GraphFailure) as refused:
+            await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+    assert (unknown.value.refused, refused.value.refused) == (False, True)
+    assert "IGAAtoken" not in f"{unknown.value}{refused.value}"
+
+
+@pytest.mark.parametrize(
+    ("value", "ms"),
+    [
+        ("2026-10-01T11:59:57+0000", 1_790_855_997_000),
+        (1_790_855_910, 1_790_855_910_000),
+        ("never", 0),
+        (None, 0),
+        (True, 0),
+    ],
+)
+def test_times_come_as_iso_text_or_unix_seconds(value, ms):
+    assert moment(value) == ms
+
+
+# --- the model -----------------------------------------------------------------------------------------------
+
+
+def completion(text, **fields):
+    message = {"role": "assistant", "content": text}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    usage = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
+    known = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": choices, "usage": usage}
+    return web.json_response(known | fields)
+
+
+@asynccontextmanager
+async def writer(answer, *, timeout=1.0, stream=False):
+    registry = CollectorRegistry()
+    async with serving(answer) as address:
+        client = openai_client("sk-pretend", f"{address}/v1")
+        made = OpenAIWriter(client, "small", timeout, stream, ResponderMetrics(registry))
+        try:
+            yield made, lambda outcome: registry.get_sample_value("igbot_model_calls_total", {"outcome": outcome})
+        finally:
+            await client.close()
+
+
+TURNS = [Turn(role="system", text="Be kind."), Turn(role="user", text="my secret words")]
+
+
+async def test_the_model_is_asked_once_with_the_turns_as_they_are():
+    seen = []
+
+    async def answer(request):
+        seen.append((request.path, await request.json()))
+        return completion("Hello!")
+
+    async with writer(answer) as (model, calls):
+        written = await model.write_reply(TURNS, within=5)
+        assert (written.text, written.tokens_in, written.tokens_out) == ("Hello!", 11, 5)
+        assert calls("answered") == 1
+    assert seen == [
+        (
+            "/v1/chat/completions",
+            {
+                "model": "small",
+                "messages": [
+                    {"role": "system", "content": "Be kind."},
+                    {"role": "user", "content": "my secret words"},
+                ],
+            },
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome"),
+    [
+        (400, ModelRefused, "failed"),
+        (422, ModelRefused, "failed"),
+        (401, ModelDown, "failed"),
+        (404, ModelDown, "failed"),
+        (429, ModelDown, "rate_limited"),
+        (500, ModelDown, "failed"),
+        (503, ModelDown, "failed"),
+    ],
+)
+async def test_only_a_refusal_of_this_very_prompt_is_the_conversations_fault(status, error, outcome):
+    asked = []
+
+    async def answer(request):
+        asked.append(1)
+        return web.json_response({"error": {"message": "you said: my secret words"}}, status=status)
+
+    async with writer(answer) as (model, calls):
+        with pytest.raises(error) as found:
+            await model.write_reply(TURNS, within=5)
+        assert calls(outcome) == 1
+    assert len(asked) == 1  # no retries of the library's own
+    assert "secret" not in str(found.value)
+    assert found.value.__cause__ is None
+
+
+@pytest.mark.parametrize("body", [{"choices": []}, {"choices": None}, {}, "text"])
+async def test_an_answer_without_text_is_the_models_fault(body):
+    async def answer(request):
+        return web.json_response(body) if body != {} else completion(None)
+
+    async with writer(answer) as (model, _):
+        with pytest.raises(ModelDown):
+            await model.write_reply(TURNS, within=5)
+
+
+async def test_the_deadline_of_the_reply_is_the_calls_when_it_is_shorter():
+    async def silent(request):
+        await asyncio.sleep(5)
+
+    async with writer(silent, timeout=20) as (model, calls):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(ModelDown):
+            await model.write_reply(TURNS, within=0.1)
+        assert asyncio.get_running_loop().time() - began < 2
+        assert calls("timeout") == 1
+
+
+@pytest.mark.parametrize(("status", "opens"), [(500, True), (400, False)])
+async def test_the_models_breaker_opens_on_outages_and_not_on_refusals(status, opens):
+    async with writer(always(lambda: web.json_response({}, status=status))) as (model, _):
+        for _ in range(8):
+            with pytest.raises((ModelDown, ModelRefused)):
+                await model.write_reply(TURNS, within=5)
+        with pytest.raises(ModelBreakerOpen if opens else ModelRefused):
+            await model.write_reply(TURNS, within=5)
+
+
+async def test_a_streamed_answer_is_put_together():
+    async def answer(request):
+        assert (await request.json())["stream"] is True
+        pieces = [{"index": 0, "delta": {"content": text}} for text in ("Hel", "lo", "!")]
+        base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        lines = [f"data: {json.dumps(base | {'choices': [piece]})}\n\n" for piece in pieces]
+        return web.Response(text="".join([*lines, "data: [DONE]\n\n"]), content_type="text/event-stream")
+
+    async with writer(answer, stream=True) as (model, _):
+        assert (await model.write_reply(TURNS, within=5)).text == "Hello!"

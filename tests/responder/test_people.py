@@ -1,0 +1,368 @@
+"""What people do: look, pause, resume, retry, settle what is held, write themselves, erase; and who is told."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.common.errors import NotFound, Refused, Unavailable, Undeliverable
+from services.common.metrics import ResponderMetrics
+from services.responder.handover import Handovers
+from services.responder.model import Handover, NeedsPerson
+from tests.responder.fakes import REFUSED_CONNECTION, SCOPED, SILENCE, A, B, graph_error
+from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, opened
+
+DAY = 24 * HOUR
+
+
+async def say(town, text="A person's words", person=ANNA, request_id="r1"):
+    """Say it while the worker works, as in the running service."""
+    saying = asyncio.create_task(town.people.say(account=A, person=person, text=text, request_id=request_id))
+    while not saying.done():
+        await town.work()
+        await asyncio.sleep(0.005)
+    return await saying
+
+
+# --- a person's words ----------------------------------------------------------------------------------------
+
+
+async def test_a_persons_words_go_out_pause_the_bot_and_answer_what_waits(town):
+    question = await town.say("anybody?")
+    said = await say(town)
+    assert said.outcome == "sent"
+    assert town.got() == ["A person's words"]
+    assert await town.answered_by(question) == "human"
+    later = await town.say("thanks")
+    await town.run()
+    assert town.got() == ["A person's words"]
+    assert await town.answered_by(later) == "paused"
+
+
+async def test_the_same_request_id_sends_once_however_often_it_is_asked(town):
+    await town.say("anybody?")
+    first = await say(town)
+    again = await say(town)
+    both = await asyncio.gather(say(town, request_id="r2"), say(town, request_id="r2"), return_exceptions=True)
+    assert first.id == again.id
+    assert all(not isinstance(one, Exception) for one in both)
+    assert town.got() == ["A person's words"] * 2
+
+
+async def test_a_persons_words_go_out_although_the_conversation_and_the_account_are_paused(town):
+    await town.human("first by hand")
+    await town.people.pause(account=A, person="", until=0)
+    await town.say("hello")
+    await town.say("hello", person=BEN)
+    assert (await say(town)).outcome == "sent"
+    assert town.got() == ["A person's words"]
+    await town.run(for_ms=HOUR)
+    assert town.got(BEN) == []
+
+
+async def test_a_persons_words_wait_for_no_version_and_no_opt_out(town):
+    await town.say("stop")
+    await town.run()
+    said = await say(town)
+    assert said.outcome == "sent"
+
+
+async def test_the_text_that_the_bot_writes_gives_way_to_a_persons_words(town):
+    question = await town.say("anybody?")
+    asking = []
+
+    async def person_speaks():
+        asking.append(asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r")))
+        await asyncio.sleep(0.05)
+
+    town.writer.meanwhile.append(person_speaks)
+    await town.advance(2 * SECOND)
+    await town.work()
+    assert (await asking[0]).outcome == "sent"
+    assert town.got() == ["me"]
+    assert await town.answered_by(question) == "human"
+
+
+async def test_what_the_bot_was_about_to_answer_is_answered_by_the_persons_words(town):
+    question = await town.say("anybody?")
+    town.instagram.script = [REFUSED_CONNECTION]
+    await town.advance(2 * SECOND)
+    assert await town.parts() == ["ready"]
+    assert (await say(town)).outcome == "sent"
+    assert town.got() == ["A person's words"]
+    assert await town.answered_by(question) == "human"
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+async def test_human_agent_is_used_only_when_enabled_and_between_24_hours_and_7_days(file, enabled):
+    async with opened(file, human_agent=enabled) as town:
+        await town.say("hello")
+        await town.run()
+        town.clock.ms += 23 * HOUR
+        assert (await say(town, request_id="in")).outcome == "sent"
+        town.clock.ms += 2 * HOUR
+        if enabled:
+            assert (await say(town, request_id="late")).outcome == "sent"
+        else:
+            with pytest.raises(Undeliverable):
+                await say(town, request_id="late")
+        town.clock.ms += 6 * DAY
+        with pytest.raises(Undeliverable):
+            await say(town, request_id="too late")
+        assert [tagged for *_, tagged in town.instagram.posts] == [False, False] + [True] * enabled
+
+
+async def test_the_bot_never_uses_human_agent(file):
+    async with opened(file, human_agent=True, stale=100 * HOUR) as town:
+        await town.say("hello", at=town.clock.now() - 30 * HOUR)
+        await town.run()
+        assert town.instagram.posts == []
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "word " * 3_000])
+async def test_words_that_cannot_be_sent_whole_are_refused(town, text):
+    await town.say("hello")
+    with pytest.raises(Refused):
+        await town.people.say(account=A, person=ANNA, text=text, request_id="r")
+
+
+async def test_words_to_somebody_unknown_are_not_found(town):
+    with pytest.raises(NotFound):
+        await town.people.say(account=A, person="7", text="hello", request_id="r")
+
+
+async def test_words_while_a_part_is_being_sent_are_for_later(town):
+    await town.say("hello")
+    town.instagram.script = [SILENCE]
+    await town.advance(2 * SECOND)
+    with pytest.raises(Unavailable):
+        await town.people.say(account=A, person=ANNA, text="words", request_id="r")
+
+
+# --- held ----------------------------------------------------------------------------------------------------
+
+
+async def hold_one(town):
+    town.instagram.script = [SILENCE]
+    town.instagram.unreadable = True
+    message = await town.say("hello")
+    await town.run(for_ms=20 * MINUTE)
+    town.instagram.unreadable = False
+    return message
+
+
+async def test_a_part_that_nobody_can_find_is_held_after_ten_minutes_listed_and_counts_as_answered(town):
+    message = await hold_one(town)
+    held = await town.people.held(A)
+    assert [[str(part.state) for part in one.parts] for one in held] == [["held"]]
+    assert await town.answered_by(message) == held[0].id
+    assert [one.person for one in await town.people.find(account=A, state="held", limit=9)] == [ANNA]
+    await town.run()
+    assert len(town.instagram.posts) == 1
+
+
+async def test_a_held_part_is_sent_again_when_a_person_says_so_and_answers_nothing_newer(town):
+    await hold_one(town)
+    newer = await town.say("and this?", at=town.clock.now())
+    reply = (await town.people.held(""))[0]
+    await town.people.resolve(reply.id, 0, "resend")
+    with suppress(NotFound):
+        await town.people.resolve(reply.id, 0, "resend")  # a second click
+    await town.run()
+    assert town.got() == ["answer 1", "answer 2"]
+    assert (await town.answered_by(newer)).startswith("reply")
+    assert await town.people.held("") == []
+    assert (await town.row()).held == ()
+
+
+async def test_a_held_part_that_is_dropped_is_never_sent(town):
+    await hold_one(town)
+    reply = (await town.people.held(""))[0]
+    await town.people.resolve(reply.id, 0, "drop")
+    await town.run()
+    assert town.got() == []
+    assert await town.people.held("") == []
+    assert await town.people.find(account=A, state="held", limit=9) == []
+
+
+async def test_a_held_part_is_not_sent_again_outside_the_window(file):
+    async with opened(file, human_agent=True) as town:
+        await hold_one(town)
+        town.clock.ms += DAY
+        with pytest.raises(Undeliverable):
+            await town.people.resolve((await town.people.held(""))[0].id, 0, "resend")
+        assert len(await town.people.held("")) == 1
+
+
+@pytest.mark.parametrize(("reply", "part", "decision"), [("nope", 0, "drop"), ("known", 7, "drop"), ("known", 0, "x")])
+async def test_a_wrong_decision_about_a_held_part_changes_nothing(town, reply, part, decision):
+    await hold_one(town)
+    known = (await town.people.held(""))[0].id
+    with pytest.raises((NotFound, Refused)):
+        await town.people.resolve(known if reply == "known" else reply, part, decision)
+    assert len(await town.people.held("")) == 1
+
+
+# --- look, pause ---------------------------------------------------------------------------------------------
+
+
+async def test_the_story_of_a_conversation_names_the_bot_as_the_author_of_its_own_words(town):
+    async def echo(mid):
+        await town.echo(mid, "answer 1")
+
+    town.instagram.meanwhile = [echo]  # before the POST is answered
+    await town.say("hello")
+    await town.run()
+    town.clock.ms += SECOND
+    await town.human("and a person")
+    story = await town.people.get(SCOPED[A], ANNA)
+    assert [(one.author, one.text) for one in story.messages] == [
+        ("customer", "hello"),
+        ("bot", "answer 1"),
+        ("human", "and a person"),
+    ]
+    assert [reply.outcome for reply in story.replies] == ["sent"]
+
+
+async def test_conversations_are_found_by_state_and_account(file):
+    async with opened(file, connected=(A, B)) as town:
+        await town.say("hello")
+        await town.run()
+        await town.human("a person", person=BEN)
+        await town.say("hello", account=B)
+        await town.work()
+
+        async def found(**query):
+            known = {"account": "", "state": "", "limit": 50} | query
+            return {(one.account, one.person) for one in await town.people.find(**known)}
+
+        assert await found() == {(A, ANNA), (A, BEN), (B, ANNA)}
+        assert await found(state="idle") == {(A, ANNA)}
+        assert await found(state="paused") == {(A, BEN)}
+        assert await found(state="waiting") == {(B, ANNA)}
+        assert await found(account=SCOPED[B]) == {(B, ANNA)}
+        with pytest.raises(Refused):
+            await found(state="sleeping")
+
+
+async def test_pausing_everybody_and_resuming_everybody(file):
+    async with opened(file, connected=(A, B)) as town:
+        for account in (A, B):
+            await town.say("hello", account=account)
+        assert await town.people.pause(account="", person="", until=0) == 2
+        await town.run(for_ms=HOUR)
+        assert town.instagram.posts == []
+        assert await town.people.resume(account="", person="", answer_pending=True) == 2
+        await town.run()
+        assert len(town.instagram.posts) == 2
+
+
+async def test_a_pause_in_the_past_is_refused(town):
+    await town.say("hello")
+    with pytest.raises(Refused):
+        await town.people.pause(account=A, person=ANNA, until=town.clock.now())
+
+
+# --- who is told ---------------------------------------------------------------------------------------------
+
+
+class FakeNotes:
+    def __init__(self, failures=0):
+        self.failures, self.posted, self.tried = failures, [], 0
+
+    async def post(self, content):
+        self.tried += 1
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("HANDOVER_URL answers 500")
+        self.posted.append(content)
+
+
+def told(town, failures=0):
+    """Let the town tell a stand-in for HANDOVER_URL; return it and the waits between its tries."""
+    notes, waits = FakeNotes(failures), []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    handovers = Handovers(notes, town.metrics, town.clock.now, sleep)
+    town.worker.handover = handovers.tell
+    return notes, waits, handovers
+
+
+async def test_a_takeover_is_told_once_however_often_the_person_writes(town):
+    notes, _, _ = told(town)
+    await town.say("hello")
+    await town.advance(SECOND)
+    first = await town.human("one")
+    await town.work()
+    await town.human("two")
+    await town.deliver(first)
+    await town.run(for_ms=HOUR)
+    assert [(one["reason"], one["account"], one["person"]) for one in notes.posted] == [("taken_over", A, ANNA)]
+    assert "one" not in str(notes.posted)
+    assert town.metric("igbot_handovers_total", reason="taken_over") == 1
+
+
+async def test_a_failed_and_a_held_conversation_are_told(town):
+    from services.responder.outside import ModelRefused
+
+    notes, _, _ = told(town)
+    await hold_one(town)
+    town.writer.script = [ModelRefused("400")] * 8
+    await town.say("hello", person=BEN)
+    await town.run(for_ms=HOUR)
+    assert [(one["reason"], one["person"]) for one in notes.posted] == [("held", ANNA), ("failed", BEN)]
+
+
+async def test_a_note_is_tried_again_under_the_same_id_and_given_up_in_the_end(town):
+    notes, waits, handovers = told(town, failures=2)
+    await town.human("a person")
+    await town.work()
+    await asyncio.gather(*handovers.sending)
+    assert (notes.tried, len(notes.posted), waits) == (3, 1, [1.0, 5.0])
+    notes.failures = 100
+    handovers.tell(await town.row(), Handover(reason=NeedsPerson.FAILED, subject="1"))
+    await asyncio.gather(*handovers.sending)
+    assert notes.tried == 3 + 6
+
+
+async def test_takeovers_faster_than_people_write_raise_an_alarm(town):
+    """Instagram's own automatic replies look like people who answer within seconds, again and again."""
+    told(town)
+    for n in range(5):
+        await town.say("hello", person=str(n + 10))
+        town.clock.ms += SECOND
+        assert town.metric("igbot_automatic_replies_suspected") == 0
+        await town.human("Thank you! We answer soon.", person=str(n + 10))
+        await town.work()
+    assert town.metric("igbot_automatic_replies_suspected") == 1
+    for n in range(6):
+        await town.say("hello", person=str(n + 20))
+        town.clock.ms += MINUTE
+        await town.human("hello", person=str(n + 20))
+        await town.work()
+    assert town.metric("igbot_automatic_replies_suspected") == 0
+
+
+async def test_without_an_address_news_are_counted_all_the_same():
+    metrics = ResponderMetrics(registry := CollectorRegistry())
+    Handovers(None, metrics, lambda: 0).watch(A, quick=False)
+    assert registry.get_sample_value("igbot_automatic_replies_suspected") == 0
+
+
+# --- what a reply cost ---------------------------------------------------------------------------------------
+
+
+async def test_the_time_that_igbot_adds_to_a_reply_is_observed(town):
+    await town.say("hello")
+    town.clock.ms += 2_500  # half a second after it was due
+    await town.work()
+    assert town.metric("igbot_reply_added_seconds_count") == 1
+    assert town.metric("igbot_reply_added_seconds_sum") == pytest.approx(0.5, abs=0.05)
+    assert town.metric("igbot_reply_seconds_count") == 1
+    town.instagram.script = [graph_error(551)]
+    await town.say("hello")
+    await town.run()
+    assert town.metric("igbot_replies_total", outcome="refused") == 1

@@ -1,0 +1,60 @@
+"""What the model is given."""
+
+from services.responder.model import Author, Kind, Message
+from services.responder.prompt import turns
+
+
+def message(key, at, *, author=Author.CUSTOMER, answered_by=""):
+    return Message(
+        key=key,
+        account="A",
+        person="p",
+        kind=Kind.MESSAGE,
+        mid=key,
+        at=at,
+        recorded_at=at,
+        author=author,
+        text=key,
+        answered_by=answered_by,
+    )
+
+
+def texts(history, asked):
+    return [turn.text for turn in turns("system", history, [], asked)]
+
+
+def test_what_is_asked_stands_last_in_the_order_of_its_timestamps():
+    history = [message("old", 1, answered_by="r1"), message("bot", 2, author=Author.BOT)]
+    asked = [message("second", 4), message("first", 3)]
+    assert texts([*history, *asked], asked) == ["system", "old", "bot", "first", "second"]
+
+
+def test_what_is_newer_than_the_question_is_left_out():
+    """A question that was delivered late, or whose first reply was lost, is answered where it stands."""
+    asked = [message("asked", 3)]
+    newer = [message("newer", 4, answered_by="r2"), message("reply", 5, author=Author.BOT), message("unlisted", 6)]
+    assert texts([message("old", 1, answered_by="r1"), *asked, *newer], asked) == ["system", "old", "asked"]
+
+
+def test_a_late_question_stands_where_it_was_written():
+    history = [message("between", 4, answered_by="r1"), message("reply", 5, author=Author.BOT)]
+    asked = [message("late", 3), message("new", 6)]
+    assert texts(history, asked) == ["system", "late", "between", "reply", "new"]
+
+
+def test_what_may_have_been_said_comes_before_the_question():
+    asked = [message("asked", 3)]
+    found = turns("system", [message("old", 1, answered_by="r1")], ["perhaps"], asked)
+    assert [(turn.role, turn.text) for turn in found] == [
+        ("system", "system"),
+        ("user", "old"),
+        ("assistant", "perhaps"),
+        ("user", "asked"),
+    ]
+
+
+def test_history_gives_way_from_its_old_end_and_the_question_never():
+    history = [message("x" * 4_000, at, answered_by="r") for at in range(1, 6)]
+    asked = [message("y" * 4_500, 9)]
+    assert [len(text) for text in texts(history, asked)] == [6, 4_000, 4_500]
+    assert [len(text) for text in texts(history, [message("z" * 20_000, 9)])] == [6, 20_000]
