@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest_plugins = ["tests.mongo"]
@@ -37,3 +38,12 @@ def local(host: str) -> bool:
     except ValueError:
         return host in {"localhost", ""}
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture
+def quiet_logs():
+    """No log lines: a machine of thousands of steps would print hundreds of thousands, which help nobody."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.configure(**before)

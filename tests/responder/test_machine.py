@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 
-import structlog
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -46,7 +46,6 @@ STEPS = int(os.environ.get("IGBOT_TEST_STEPS", "60"))
 class Machine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
         self.loop = asyncio.new_event_loop()
         self.clock, self.gates = Clock(), Gates()
         self.store = MemoryStore(self.clock, self.gates)
@@ -435,4 +434,4 @@ Machine.TestCase.settings = settings(
     phases=[Phase.explicit, Phase.generate, *([] if "IGBOT_TEST_EXAMPLES" in os.environ else [Phase.shrink])],
     print_blob=True,
 )
-TestMachine = Machine.TestCase
+TestMachine = pytest.mark.usefixtures("quiet_logs")(Machine.TestCase)

@@ -3,19 +3,11 @@
 from datetime import timedelta
 
 import pytest
-import structlog
 
 from services.common.metrics import AccountState
 from tests.tokens.years import Years
 
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """Hundreds of thousands of lines help nobody."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    yield
-    structlog.configure(**before)
+pytestmark = pytest.mark.usefixtures("quiet_logs")
 
 
 async def live(accounts: int, days: int, **how: float) -> Years:
