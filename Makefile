@@ -22,7 +22,7 @@ up: setup ## Run it against the real Instagram, with the settings in .env
 	@exec $(BIN)/igbot up $(ARGS)
 
 test: .venv/made-test ## Run the tests (minutes)
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long" -n 2 --dist loadfile
 
 test-all: test ## Run also what needs more time or tools: Chromium, charts, Prometheus, long system tests
 	$(PYTEST) -m long
