@@ -23,7 +23,8 @@ from pathlib import Path
 import matplotlib as mpl
 import uvloop
 
-from services.responder.model import Author, Conversation, Kind, Message, key_of
+from services.responder.message import Author, Kind, Message, key_of
+from services.responder.model import Conversation
 from services.responder.sqlite_store import SqliteStore
 
 RESULTS = Path(__file__).parent / "results"

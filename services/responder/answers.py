@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from services.common.graph import GraphFailure
 from services.common.graph_errors import Fault
 from services.common.graph_usage import Usage
+from services.responder.account import HoldReason
 from services.responder.ledger import Posted, PostResult
-from services.responder.model import HoldReason
 from services.responder.times import Times
 
 REPORTED = frozenset({Fault.TOKEN_DEAD, Fault.APP_REMOVED, Fault.ACCOUNT_LIMITED, Fault.SETUP})

@@ -10,8 +10,9 @@ import structlog
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.graph_usage import Usage
 from services.common.metrics import AccountState
+from services.responder.account import Account, HoldReason
 from services.responder.answers import slow_for
-from services.responder.model import FOREVER, Account, HoldReason, Pause
+from services.responder.model import FOREVER, Pause
 from services.responder.outside import KnownAccount, Lent, Tokens
 from services.responder.ports import Accounts, Clock
 from services.responder.times import SECOND, Times

@@ -13,7 +13,9 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from services.common.errors import SchemaTooNew
-from services.responder.model import Account, Conversation, Message, Reply
+from services.responder.account import Account
+from services.responder.message import Message
+from services.responder.model import Conversation, Reply
 
 T = TypeVar("T")
 

@@ -13,16 +13,8 @@ from services.common.errors import BotError
 from services.common.metrics import Skip
 from services.responder import first_contact, prompt, record
 from services.responder.book import AccountBook
-from services.responder.model import (
-    Author,
-    Conversation,
-    Mark,
-    Message,
-    Part,
-    PartState,
-    Pending,
-    Reply,
-)
+from services.responder.message import Author, Message
+from services.responder.model import Conversation, Mark, Part, PartState, Pending, Reply
 from services.responder.outside import Instagram, Lent, ModelDown, Turn, Writer
 from services.responder.ports import Store
 from services.responder.times import DAY, Policy

@@ -10,18 +10,8 @@ from dataclasses import dataclass, replace
 
 from services.common.metrics import AccountState, Skip
 from services.responder import ledger, record
-from services.responder.model import (
-    FOREVER,
-    Account,
-    Conversation,
-    Mark,
-    Part,
-    PartState,
-    Pending,
-    Reply,
-    State,
-    Wait,
-)
+from services.responder.account import Account
+from services.responder.model import FOREVER, Conversation, Mark, Part, PartState, Pending, Reply, State, Wait
 from services.responder.times import DAY, HOUR, Policy, Times
 
 Answers = tuple[Pending, ...]

@@ -15,6 +15,7 @@ import structlog
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.metrics import Skip
 from services.responder import record
+from services.responder.account import Account
 from services.responder.book import AccountBook
 from services.responder.incoming import (
     Incoming,
@@ -30,7 +31,8 @@ from services.responder.incoming import (
     person_of,
     wrong,
 )
-from services.responder.model import Account, Conversation, Kind, Message, Stored, key_of
+from services.responder.message import Kind, Message, Stored, key_of
+from services.responder.model import Conversation
 from services.responder.ports import Store
 from services.responder.times import Policy
 from services.responder.words import is_word

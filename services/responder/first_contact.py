@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from services.common.metrics import Skip
 from services.responder import record
-from services.responder.model import Account, Author, Conversation, Kind, Message, key_of
+from services.responder.account import Account
+from services.responder.message import Author, Kind, Message, key_of
+from services.responder.model import Conversation
 from services.responder.outside import Shown
 from services.responder.times import Policy
 from services.responder.words import clean

@@ -12,18 +12,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from services.common.metrics import ReplyOutcome
-from services.responder.model import (
-    HUMAN,
-    Author,
-    Conversation,
-    Handover,
-    Mark,
-    NeedsPerson,
-    Part,
-    PartState,
-    Pending,
-    Reply,
-)
+from services.responder.message import HUMAN, Author
+from services.responder.model import Conversation, Handover, Mark, NeedsPerson, Part, PartState, Pending, Reply
 from services.responder.times import Policy, Times
 
 MAX_RESENDS = 3

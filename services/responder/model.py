@@ -1,4 +1,4 @@
-"""What the responder keeps: conversations with the reply in hand, messages, sends, accounts.
+"""What the responder keeps of a conversation: its row, with the reply in hand. Messages and accounts have their own.
 
 Times are milliseconds since 1970 by the store's clock, but for `at`, which is Instagram's timestamp. Ids are strings.
 A conversation is one row (account, person); everything that must change together stands in it, so that no change
@@ -10,13 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.common.metrics import Skip
+from services.responder.message import Author
 
 FOREVER = 2**63 - 1
 """A pause without an end: until somebody resumes."""
-
-HUMAN = "human"
-"""`answered_by` of a message that a person answered."""
 
 
 class Wait(StrEnum):
@@ -54,29 +51,6 @@ class PartState(StrEnum):
     UNKNOWN = "unknown"
     HELD = "held"
     DROPPED = "dropped"
-
-
-class Author(StrEnum):
-    """Who wrote a message."""
-
-    CUSTOMER = "customer"
-    BOT = "bot"
-    HUMAN = "human"
-
-
-class Kind(StrEnum):
-    """What a stored event is; part of its key."""
-
-    MESSAGE = "message"
-    POSTBACK = "postback"
-    ECHO = "echo"
-    REACTION = "reaction"
-    READ = "read"
-    REFERRAL = "referral"
-
-
-SHOWN = frozenset({Kind.MESSAGE, Kind.POSTBACK, Kind.ECHO})
-"""The kinds that are part of what was said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,84 +204,9 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
-    """An attachment: Instagram's word for its type, a title by a stranger, a link that expires."""
-
-    type: str
-    title: str = ""
-    url: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One stored event. `key` is account|kind|mid|mark, the primary key in both stores.
-
-    A stub (`recorded_at` 0) stands for a message that was taken back or edited before it arrived.
-    """
-
-    key: str
-    account: str
-    person: str
-    kind: Kind
-    mid: str
-    at: int
-    recorded_at: int
-    author: Author
-    text: str = ""
-    attachments: tuple[Attached, ...] = ()
-    note: str = ""  # what else the model should know: a story, an ad, an unreadable message
-    edit: int = 0
-    taken_back: bool = False
-    answered_by: str = ""
-    reply: str = ""  # the id of the reply that a bot's message belongs to
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A message as the store has it now, and whether it was new."""
-
-    message: Message
-    new: bool
-
-
-class HoldReason(StrEnum):
-    """Why an account's conversations are not worked on."""
-
-    TOKEN_DEAD = "token_dead"  # noqa: S105 - a state, not a password
-    ACCOUNT_LIMITED = "account_limited"
-    RATE_LIMITED = "rate_limited"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """What the responder knows of an account: both ids, the tokens service's word, and what holds it."""
-
-    account: str
-    app_scoped_id: str = ""
-    username: str = ""
-    state: str = "active"
-    seen_at: int = 0  # when tokens last said so
-    connected_at: int = 0
-    hold: HoldReason | None = None
-    hold_until: int = 0  # a probe may go out then
-    hold_step: int = 0  # how often the hold was prolonged
-    pauses: tuple[Pause, ...] = ()
-    answer_pending: bool = False  # the last Resume wants the newest message answered
-    rev: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """Store-wide figures for the gauges."""
 
     due: int
     due_oldest_at: int | None
     held: int
-
-
-def key_of(account: str, kind: Kind, mid: str, mark: str = "") -> str:
-    """Return the one string that names an event in both stores."""
-    return f"{account}|{kind}|{mid}|{mark}"
-
-
-__all__ = ["Skip"]  # skip reasons live with the metrics: they are also a label

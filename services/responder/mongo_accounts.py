@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pymongo.errors import DuplicateKeyError
 
+from services.responder.account import Account
 from services.responder.codec import ACCOUNT, SCHEMA
-from services.responder.model import Account
 from services.responder.mongo_link import MongoLink
 from services.responder.mongo_schema import ACCOUNTS
 

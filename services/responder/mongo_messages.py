@@ -10,7 +10,8 @@ from pymongo.errors import BulkWriteError
 
 from services.common.errors import Unavailable
 from services.responder.codec import MESSAGE, SCHEMA
-from services.responder.model import Mark, Message, Stored
+from services.responder.message import Message, Stored
+from services.responder.model import Mark
 from services.responder.mongo_link import Collection, Document, MongoLink
 from services.responder.mongo_schema import MESSAGES
 from services.responder.stubs import completed, is_shown, is_stub, scrubbed

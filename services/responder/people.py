@@ -10,19 +10,11 @@ import structlog
 
 from services.common.errors import NotFound, Refused, Unavailable, Undeliverable
 from services.responder import ledger, record
+from services.responder.account import Account
 from services.responder.book import AccountBook, paused, resumed
 from services.responder.decide import state_of
-from services.responder.model import (
-    Account,
-    Author,
-    Conversation,
-    Message,
-    Part,
-    PartState,
-    Pause,
-    Reply,
-    State,
-)
+from services.responder.message import Author, Message
+from services.responder.model import Conversation, Part, PartState, Pause, Reply, State
 from services.responder.ports import Store
 from services.responder.times import Policy
 from services.responder.words import clean, digest, split

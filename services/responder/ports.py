@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.responder.model import Account, Conversation, Figures, Mark, Message, Reply, Stored
+from services.responder.account import Account
+from services.responder.message import Message, Stored
+from services.responder.model import Conversation, Figures, Mark, Reply
 
 
 class Clock(Protocol):

@@ -16,10 +16,12 @@ from services.common.errors import BotError, Unavailable
 from services.common.graph import GraphFailure
 from services.common.metrics import ResponderMetrics, SendOutcome
 from services.responder import ledger, record
+from services.responder.account import Account, HoldReason
 from services.responder.answers import Consequence, consequence
 from services.responder.book import AccountBook
 from services.responder.ledger import Posted, PostResult, Void
-from services.responder.model import Account, Author, Conversation, HoldReason, Part, Reply, Wait
+from services.responder.message import Author
+from services.responder.model import Conversation, Part, Reply, Wait
 from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, Tokens
 from services.responder.ports import Store
 from services.responder.times import Policy, Times

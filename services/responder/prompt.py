@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.responder.model import Author, Message
+from services.responder.message import Author, Message
 from services.responder.outside import Turn
 
 TOKEN_BUDGET = 3_000

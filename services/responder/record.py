@@ -10,15 +10,13 @@ from dataclasses import replace
 
 from services.common.metrics import Skip
 from services.responder import ledger
+from services.responder.message import HUMAN, Author, Message
 from services.responder.model import (
     FOREVER,
-    HUMAN,
-    Author,
     Conversation,
     Echo,
     Handover,
     Mark,
-    Message,
     NeedsPerson,
     Opt,
     Part,

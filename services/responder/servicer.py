@@ -14,7 +14,8 @@ from services.responder.decide import state_of
 from services.responder.deliver import Deliver
 from services.responder.gaps import Gaps
 from services.responder.incoming import Incoming, IncomingKind, Outcome, Verdict
-from services.responder.model import Attached, Author, Conversation, Message, PartState, Reply
+from services.responder.message import Attached, Author, Message
+from services.responder.model import Conversation, PartState, Reply
 from services.responder.people import People
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -6,8 +6,8 @@ from dataclasses import replace
 from sqlite3 import Row
 
 from services.common.sqlite import SqliteFile
+from services.responder.account import Account
 from services.responder.codec import ACCOUNT
-from services.responder.model import Account
 from services.responder.ports import Clock
 
 GET = "SELECT doc, rev FROM accounts WHERE account = ?"

@@ -8,7 +8,8 @@ from sqlite3 import Connection, Row
 
 from services.common.sqlite import SqliteFile
 from services.responder.codec import MESSAGE
-from services.responder.model import Mark, Message, Stored
+from services.responder.message import Message, Stored
+from services.responder.model import Mark
 from services.responder.stubs import completed, edited, is_shown, is_stub, scrubbed
 
 GET = "SELECT doc, answered_by FROM messages WHERE key = ?"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.responder.model import SHOWN, Message
+from services.responder.message import SHOWN, Message
 
 
 def is_stub(message: Message) -> bool:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from services.common.graph import GraphFailure
 from services.common.graph_errors import GraphError
-from services.responder.model import Account
+from services.responder.account import Account
 from services.responder.outside import Lent, ModelDown, Reading, Shown, Written
 from services.responder.words import digest
 from tests.responder.memory_store import Clock as Clock  # noqa: PLC0414 - the machine takes both from here

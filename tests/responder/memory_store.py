@@ -6,7 +6,8 @@ Every write passes a gate first, so that a test may decide when it goes on, and 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.responder.model import Conversation, Figures, PartState, Stored
+from services.responder.message import Stored
+from services.responder.model import Conversation, Figures, PartState
 from services.responder.stubs import completed, edited, is_shown, is_stub, scrubbed
 
 

@@ -3,18 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from services.responder.model import (
-    Account,
-    Author,
-    Conversation,
-    Kind,
-    Message,
-    Part,
-    PartState,
-    Pending,
-    Reply,
-    key_of,
-)
+from services.responder.account import Account
+from services.responder.message import Author, Kind, Message, key_of
+from services.responder.model import Conversation, Part, PartState, Pending, Reply
 from services.responder.ports import Store
 from services.responder.sqlite_store import SqliteStore
 

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from services.responder.loops import POLL, Alarm, Claimer, in_turn
-from services.responder.model import Pending, key_of
+from services.responder.message import key_of
+from services.responder.model import Pending
 from tests.responder.fakes import A, B
 from tests.responder.stores import a_row
 from tests.responder.town import ANNA, LEASE, SECOND, Outside, opened

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from services.common.graph_usage import Usage
-from services.responder.model import HoldReason
+from services.responder.account import HoldReason
 from tests.responder.fakes import A, B, graph_error
 from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, Outside, opened
 

@@ -17,7 +17,7 @@ from services.gateway.events import Event
 from services.gateway.grpc_responder import written
 from services.gateway.parse import parse
 from services.responder.incoming import Incoming, IncomingKind
-from services.responder.model import Kind, key_of
+from services.responder.message import Kind, key_of
 from services.responder.outside import Shown
 from services.responder.servicer import incoming
 from tests.responder.fakes import SCOPED, A, B

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.responder.model import Kind, key_of
+from services.responder.message import Kind, key_of
 from tests.responder.fakes import A
 from tests.responder.town import ANNA, SECOND, Outside, opened
 

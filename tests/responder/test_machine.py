@@ -20,7 +20,8 @@ from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
 from services.responder.incoming import Incoming, IncomingKind
-from services.responder.model import Author, PartState
+from services.responder.message import Author
+from services.responder.model import PartState
 from services.responder.post import Poster
 from services.responder.times import Policy, Times
 from services.responder.work import Worker

@@ -1,6 +1,6 @@
 """What the model is given."""
 
-from services.responder.model import Author, Kind, Message
+from services.responder.message import Author, Kind, Message
 from services.responder.prompt import turns
 
 

@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from services.responder.model import Attached, Author, Kind, Mark, Stored
+from services.responder.message import Attached, Author, Kind, Stored
+from services.responder.model import Mark
 from services.responder.ports import Store
 from tests.responder.conftest import OpenStore
 from tests.responder.stores import ACCOUNT, OTHER, PERSON, a_message, a_stub

@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import replace
 
-from services.responder.model import Attached, HoldReason, Kind, PartState, Pause
+from services.responder.account import HoldReason
+from services.responder.message import Attached, Kind
+from services.responder.model import PartState, Pause
 from services.responder.ports import Store
 from tests.responder.conftest import OpenStore
 from tests.responder.stores import ACCOUNT, OTHER, PERSON, a_message, a_part, a_reply, a_row, a_stub, an_account

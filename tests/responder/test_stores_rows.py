@@ -3,17 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from services.responder.model import (
-    FOREVER,
-    Conversation,
-    Echo,
-    Figures,
-    Mark,
-    PartState,
-    Pause,
-    Pending,
-    Wait,
-)
+from services.responder.model import FOREVER, Conversation, Echo, Figures, Mark, PartState, Pause, Pending, Wait
 from services.responder.ports import Store
 from tests.mongo import is_slow
 from tests.responder.conftest import OpenStore

@@ -17,7 +17,8 @@ from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
 from services.responder.gaps import Gaps
 from services.responder.incoming import Incoming, IncomingKind
-from services.responder.model import Kind, PartState, key_of
+from services.responder.message import Kind, key_of
+from services.responder.model import PartState
 from services.responder.outside import Shown
 from services.responder.people import People
 from services.responder.post import Poster

@@ -1,0 +1,34 @@
+"""What is known of an account: who it is, what the token service says of it, and what holds its conversations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.responder.model import Pause
+
+
+class HoldReason(StrEnum):
+    """Why an account's conversations are not worked on."""
+
+    TOKEN_DEAD = "token_dead"  # noqa: S105 - a state, not a password
+    ACCOUNT_LIMITED = "account_limited"
+    RATE_LIMITED = "rate_limited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the responder knows of an account: both ids, the tokens service's word, and what holds it."""
+
+    account: str
+    app_scoped_id: str = ""
+    username: str = ""
+    state: str = "active"
+    seen_at: int = 0  # when tokens last said so
+    connected_at: int = 0
+    hold: HoldReason | None = None
+    hold_until: int = 0  # a probe may go out then
+    hold_step: int = 0  # how often the hold was prolonged
+    pauses: tuple[Pause, ...] = ()
+    answer_pending: bool = False  # the last Resume wants the newest message answered
+    rev: int = 0
