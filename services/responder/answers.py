@@ -11,7 +11,7 @@ from services.common.graph import GraphFailure
 from services.common.graph_errors import Fault
 from services.common.graph_usage import Usage
 from services.responder.account import HoldReason
-from services.responder.ledger import Posted, PostResult
+from services.responder.posted import Posted, PostResult
 from services.responder.times import Times
 
 REPORTED = frozenset({Fault.TOKEN_DEAD, Fault.APP_REMOVED, Fault.ACCOUNT_LIMITED, Fault.SETUP})

@@ -25,7 +25,7 @@ from services.common.logs import configure_logs
 from services.common.metrics import CommonMetrics, Dependency, ResponderMetrics
 from services.common.ops import Health, OpsServer
 from services.common.pb import responder_pb2_grpc as rpc
-from services.common.rpc import Channel, RpcServer, tls_files
+from services.common.rpc import Channel, RpcServer, show_expiry, tls_files
 from services.common.settings import read
 from services.common.signed_notes import SignedNotes
 from services.responder.book import AccountBook
@@ -58,7 +58,7 @@ MIRROR_EVERY, GAUGES_EVERY, PING_EVERY, GAPS_EVERY, RETENTION_EVERY = 30.0, 5.0,
 def main() -> None:
     """Run `igbot responder`."""
     settings = read(Settings)
-    configure_logs(settings.log_level, settings.log_format, text=settings.log_text)
+    configure_logs(settings)
     life.run(serve(settings))
 
 
@@ -85,9 +85,10 @@ async def serve(settings: Settings) -> None:
         ops = OpsServer(settings.ops_address, health, registry)
         stack.callback(ops.close)
         store = make_store(settings)
-        parts = await make_parts(settings, store, ResponderMetrics(registry), health, stopped, stack)
+        parts = await make_parts(settings, store, ResponderMetrics(registry, holds=HoldReason), health, stopped, stack)
         stack.push_async_callback(store.close)  # after the server, which answers until it is stopped
         tls = tls_files(settings.grpc_tls_dir)
+        show_expiry(health.metrics, tls)
         server = RpcServer(settings.listen_address, tls, ALLOWED)
         rpc.add_ResponderServicer_to_server(ResponderServicer(parts.deliver), server.server)  # type: ignore[no-untyped-call]  # generated
         conversations = ConversationsServicer(parts.people, parts.gaps, store.clock.now)

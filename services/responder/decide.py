@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from services.common.metrics import AccountState, Skip
-from services.responder import ledger, record
+from services.responder import ending, ledger, record, sending
 from services.responder.account import Account
 from services.responder.model import FOREVER, Conversation, Mark, Part, PartState, Pending, Reply, State, Wait
 from services.responder.times import DAY, HOUR, Policy, Times
@@ -78,7 +78,7 @@ def next_step(row: Conversation, account: Account, *, now: int, times: Times, po
         decided = record.decide_echoes(row, now=now, times=times, policy=policy)
         if decided != row:
             return Change(decided)
-    settled, ended = ledger.settled_apart(row)
+    settled, ended = ending.settled_apart(row)
     if ended:
         return Finish(tuple(ended), settled)
     look = due_look(row, now)
@@ -103,13 +103,13 @@ def due_look(row: Conversation, now: int) -> Look | None:
 def reply_step(row: Conversation, reply: Reply, *, now: int, times: Times) -> Step:
     """Carry the reply in hand on."""
     if ledger.finished(reply):
-        return Finish((ledger.closed(reply),), ledger.clear(row))
+        return Finish((ending.closed(reply),), ending.clear(row))
     unknown = [part for part in reply.parts if part.state is PartState.UNKNOWN]
     if unknown:
         give_way_at = unknown[0].sending_at + times.newer_wait
         decided_at = [part.sending_at + times.post_timeout + times.echo_grace for part in unknown if row.undecided]
         if row.unanswered and now >= give_way_at:
-            moved = ledger.step_aside(row)
+            moved = ending.step_aside(row)
             return Finish(moved.unsettled[-1:], moved)
         due = [part.check_at for part in unknown] + decided_at + ([give_way_at] if row.unanswered else [])
         return rest(row, min(due), Wait.UNKNOWN_SEND, now=now, times=times)
@@ -233,7 +233,7 @@ def state_of(row: Conversation, *, now: int) -> State:
         return State.HELD
     if row.lease_until > now:
         return State.WORKING
-    if ledger.paused_at(row, now):
+    if sending.paused_at(row, now):
         return State.PAUSED
     if row.due_at is None:
         return State.IDLE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from services.common.errors import NotFound, Refused, Unavailable, Undeliverable
-from services.responder import ledger, record
+from services.responder import ending, ledger, record
 from services.responder.account import Account
 from services.responder.book import AccountBook, paused, resumed
 from services.responder.decide import state_of
@@ -181,7 +181,7 @@ class People:
             await self.hand_in(row, again.id, lambda one, now: with_words(one, again, now))
         await self.change(row, lambda one: replace(one, held=tuple(each for each in one.held if each != reply_id)))
         settled = replace(reply.parts[part], state=PartState.DROPPED)
-        await self.store.sends.put(ledger.closed(ledger.with_part(reply, settled)))
+        await self.store.sends.put(ending.closed(ledger.with_part(reply, settled)))
 
     # --- a person's own words --------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class People:
 
     async def taken(self, row: Conversation, reply_id: str) -> bool:
         """Whether these words were given before."""
-        if any(one.id == reply_id for one in (row.reply, *row.unsettled) if one is not None):
+        if any(one.id == reply_id for one in ledger.replies_in(row)):
             return True
         return await self.store.sends.get(reply_id) is not None
 

@@ -15,15 +15,16 @@ import structlog
 from services.common.errors import BotError, Unavailable
 from services.common.graph import GraphFailure
 from services.common.metrics import ResponderMetrics, SendOutcome
-from services.responder import ledger, record
+from services.responder import ledger, posted, record, sending
 from services.responder.account import Account, HoldReason
 from services.responder.answers import Consequence, consequence
 from services.responder.book import AccountBook
-from services.responder.ledger import Posted, PostResult, Void
 from services.responder.message import Author
 from services.responder.model import Conversation, Part, Reply, Wait
 from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, Tokens
 from services.responder.ports import Store
+from services.responder.posted import Posted, PostResult
+from services.responder.sending import Void
 from services.responder.times import Policy, Times
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ class Poster:
         now = self.store.clock.now()
         if paused_account(await self.sendable(row.account), now):
             return Void.PAUSED
-        return ledger.begin(row, draft, fence=fence, now=now, policy=self.policy)
+        return sending.begin(row, draft, fence=fence, now=now, policy=self.policy)
 
     async def sendable(self, account: str) -> Account:
         """Return the account's row as it is now; AccountHeld when it cannot send."""
@@ -105,18 +106,18 @@ class Poster:
         began = self.monotonic()
         now = self.store.clock.now()
         account = await self.sendable(row.account)
-        sending = ledger.resume_part(row, n, fence=fence, now=now, policy=self.policy)
+        begun = sending.resume_part(row, n, fence=fence, now=now, policy=self.policy)
         by_bot = row.reply is not None and row.reply.author is Author.BOT
-        if not isinstance(sending, Void) and by_bot and paused_account(account, now):
-            sending = Void.PAUSED
-        if sending is Void.FENCE:
+        if not isinstance(begun, Void) and by_bot and paused_account(account, now):
+            begun = Void.PAUSED
+        if begun is Void.FENCE:
             raise LostLease("another worker has the conversation")
-        if isinstance(sending, Void):
+        if isinstance(begun, Void):
             dropped = ledger.drop_unsent(row)
-            superseded = dropped.superseded + (sending is Void.SUPERSEDED)
+            superseded = dropped.superseded + (begun is Void.SUPERSEDED)
             return await self.store.conversations.save(replace(dropped, superseded=superseded))
         self.reached("before_part")
-        saved = await self.store.conversations.save(sending)
+        saved = await self.store.conversations.save(begun)
         if saved is None:
             return None
         self.reached("after_part")
@@ -135,7 +136,7 @@ class Poster:
             raise AssertionError("a part is posted only for the reply in hand")
         part = reply.parts[n]
         if (self.monotonic() - began) * 1000 > self.times.post_within:
-            return await self.write(row, lambda now: ledger.not_posted(now, reply.id, n, part.attempt, fence=row.fence))
+            return await self.write(row, lambda now: posted.not_posted(now, reply.id, n, part.attempt, fence=row.fence))
         self.reached("before_post")
         if owed is not None:
             self.metrics.added_seconds.observe(max(0.0, self.store.clock.now() / 1000 - owed))
@@ -179,7 +180,7 @@ class Poster:
 
         def rule(now_row: Conversation) -> Conversation | None:
             now = self.store.clock.now()
-            changed = ledger.record_post(now_row, reply.id, part.n, part.attempt, result, now=now, times=self.times)
+            changed = posted.record_post(now_row, reply.id, part.n, part.attempt, result, now=now, times=self.times)
             if changed is None:
                 return None
             changed = record.decide_echoes(changed, now=now, times=self.times, policy=self.policy)

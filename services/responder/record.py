@@ -23,7 +23,6 @@ from services.responder.model import (
     PartState,
     Pause,
     Pending,
-    Reply,
 )
 from services.responder.model import Wait as Waits
 from services.responder.times import DAY, SECOND, Policy, Times
@@ -37,7 +36,7 @@ OPTS_KEPT = 10
 
 def knows(row: Conversation, key: str) -> bool:
     """Whether this message is in the row already: unanswered, being answered or about to be marked."""
-    replies: tuple[Reply, ...] = (*([row.reply] if row.reply else []), *row.unsettled)
+    replies = ledger.replies_in(row)
     return (
         any(one.key == key for one in row.unanswered)
         or any(one.key == key for reply in replies for one in reply.answers)
@@ -184,7 +183,7 @@ def echo(row: Conversation, one: Echo, *, now: int, policy: Policy) -> Conversat
 
 def own(row: Conversation, one: Echo) -> tuple[bool, Conversation]:
     """Whether an echo is of one of the row's parts: by mid, or by text for a part that has none yet."""
-    replies: tuple[Reply, ...] = (*([row.reply] if row.reply else []), *row.unsettled)
+    replies = ledger.replies_in(row)
     if any(part.mid == one.mid for reply in replies for part in reply.parts if part.mid):
         return True, row
     for reply in replies:

@@ -1,14 +1,26 @@
-"""What a read of the conversation proves of an unknown part. Rules only."""
+"""An unknown part is settled, never guessed: what a read of the conversation proves, and what follows. Rules only."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from enum import StrEnum
 
-from services.responder.ledger import Sight
-from services.responder.model import Part
+from services.responder.ledger import change_part, disown_pause, drop_rest, part_of
+from services.responder.model import Conversation, Part, PartState
 from services.responder.outside import Reading
 from services.responder.times import Times
 from services.responder.words import digest
+
+MAX_RESENDS = 3
+
+
+class Sight(StrEnum):
+    """What a read of the conversation shows of an unknown part."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNREADABLE = "unreadable"
 
 
 def sight(
@@ -31,3 +43,46 @@ def sight(
         return Sight.UNREADABLE, ""  # it may be the one
     reaches_back = reading.whole or min(one.at for one in reading.messages) < since
     return (Sight.ABSENT, "") if reaches_back and not fresh else (Sight.UNREADABLE, "")
+
+
+def looked(
+    row: Conversation, reply_id: str, n: int, seen: Sight, *, mid: str, now: int, times: Times
+) -> Conversation | None:
+    """Write down what one look at the conversation showed."""
+
+    def change(part: Part) -> Part | None:
+        if part.state is not PartState.UNKNOWN:
+            return None
+        if seen is Sight.PRESENT:
+            return replace(part, state=PartState.SENT, mid=mid, error="")
+        if seen is Sight.ABSENT:
+            return absent(part, now, times)
+        return unreadable(part, now, times)
+
+    changed = change_part(row, reply_id, n, change)
+    if changed is None:
+        return None
+    if seen is Sight.PRESENT:
+        return disown_pause(changed, mid)
+    return drop_rest(changed, reply_id) if part_of(changed, reply_id, n).state is PartState.HELD else changed
+
+
+def absent(part: Part, now: int, times: Times) -> Part:
+    """One absence proves nothing; a second one, apart and late enough, does."""
+    part = replace(part, unreadable_since=0)
+    if not part.absent_at:
+        later = max(now + times.looks_apart, part.sending_at + times.second_look)
+        return replace(part, absent_at=now, check_at=later)
+    if now - part.absent_at < times.looks_apart or now - part.sending_at < times.second_look:
+        return replace(part, check_at=max(part.absent_at + times.looks_apart, part.sending_at + times.second_look))
+    if part.resent >= MAX_RESENDS:
+        return replace(part, state=PartState.HELD, error="absent after every try")
+    return replace(part, state=PartState.READY, resent=part.resent + 1, absent_at=0, check_at=0)
+
+
+def unreadable(part: Part, now: int, times: Times) -> Part:
+    """Nobody can tell: keep looking for ten minutes, then hold it for a person."""
+    since = part.unreadable_since or now
+    if now - since >= times.unreadable_for:
+        return replace(part, state=PartState.HELD, unreadable_since=since, error="unreadable")
+    return replace(part, unreadable_since=since, check_at=now + times.looks_apart)

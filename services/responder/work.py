@@ -16,7 +16,7 @@ import structlog
 
 from services.common.errors import BotError, NotConnected, Unavailable, UnknownAccount
 from services.common.metrics import AccountState, ResponderMetrics, Skip
-from services.responder import decide, ledger, settle
+from services.responder import decide, posted, settle
 from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer, Draft
@@ -120,7 +120,7 @@ class Worker:
 
     async def settle_crash(self, row: Conversation) -> Conversation:
         """A part found in `sending` belongs to a worker that died: nobody knows whether it arrived."""
-        found = ledger.found_sending(row, self.times)
+        found = posted.found_sending(row, self.times)
         if found == row:
             return row
         return await self.store.conversations.save(found) or await self.settle_crash(await self.again(row, row.fence))
@@ -208,15 +208,15 @@ class Worker:
             reading = await self.instagram.read(await self.lend(row.account), row.person)
         except (BotError, TimeoutError) as error:
             log.warning("conversation_unreadable", account=row.account, error=str(error))
-            seen, mid = ledger.Sight.UNREADABLE, ""
+            seen, mid = settle.Sight.UNREADABLE, ""
         else:
             mids = [one.mid for one in reading.messages] if reading else []
-            known = {one.mid for reply_ in own_replies(row) for one in reply_.parts if one.mid}
+            known = {one.mid for reply_ in ledger.replies_in(row) for one in reply_.parts if one.mid}
             known |= {one for one in mids if one not in known and await self.store.sends.owns(row.account, one)}
             ours = {account.account, account.app_scoped_id} - {""}
             seen, mid = settle.sight(part, reading, ours=ours, known=known, times=self.times)
         now = self.store.clock.now()
-        changed = ledger.looked(row, reply.id, n, seen, mid=mid, now=now, times=self.times)
+        changed = settle.looked(row, reply.id, n, seen, mid=mid, now=now, times=self.times)
         log.info("unknown_send_looked", account=row.account, reply=reply.id, part=n, seen=seen)
         return row if changed is None else await self.store.conversations.save(changed)
 
@@ -320,11 +320,6 @@ def wait_for(error: Exception) -> Wait:
 def in_flight(row: Conversation) -> bool:
     """Whether a part is being posted right now."""
     return row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts)
-
-
-def own_replies(row: Conversation) -> tuple[Reply, ...]:
-    """Return the replies that stand in the row."""
-    return (*([row.reply] if row.reply else []), *row.unsettled)
 
 
 def said(reply: Reply) -> list[Message]:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from services.responder.ledger import Sight
 from services.responder.outside import Reading, Shown
-from services.responder.settle import sight
+from services.responder.settle import Sight, sight
 from services.responder.times import Times
 from services.responder.words import digest
 from tests.responder.fakes import SCOPED, A

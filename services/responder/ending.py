@@ -1,0 +1,95 @@
+"""The end of a reply: its outcome, what it answered, and what follows when that was settled late. Rules only.
+
+A finished reply is in `sends` before the row is cleared of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from services.common.metrics import ReplyOutcome
+from services.responder.ledger import drop_unsent, without_ready
+from services.responder.message import HUMAN, Author
+from services.responder.model import Conversation, Handover, Mark, NeedsPerson, PartState, Pending, Reply
+
+
+def outcome_of(reply: Reply) -> ReplyOutcome:
+    """Say how a reply ended, in one word."""
+    states = {part.state for part in reply.parts}
+    if PartState.HELD in states:
+        return ReplyOutcome.HELD
+    if PartState.UNKNOWN in states:
+        return ReplyOutcome.UNSETTLED
+    if states == {PartState.SENT}:
+        return ReplyOutcome.SENT
+    if PartState.SENT in states:
+        return ReplyOutcome.PARTLY_SENT
+    return ReplyOutcome.REFUSED if PartState.REFUSED in states else ReplyOutcome.DROPPED
+
+
+def closed(reply: Reply) -> Reply:
+    """Return the reply as it goes into `sends`."""
+    outcome = outcome_of(reply)
+    return replace(reply, outcome=outcome, unsettled=outcome is ReplyOutcome.UNSETTLED)
+
+
+def clear(row: Conversation) -> Conversation:
+    """Take the finished reply out of the row; what it answered is answered. `sends` has it already."""
+    reply = row.reply
+    if reply is None:
+        return row
+    answered_by = HUMAN if reply.author is Author.HUMAN else reply.id
+    held = outcome_of(reply) is ReplyOutcome.HELD
+    return replace(
+        keep_held(row, reply.id) if held else row,
+        reply=None,
+        marks=(*row.marks, *(Mark(key=one.key, answered_by=answered_by) for one in reply.answers)),
+        tries=0,
+        backed_off=0,
+        retry_at=0,
+        last_error="",
+    )
+
+
+def keep_held(row: Conversation, reply_id: str) -> Conversation:
+    """Nobody could find out what became of this reply: it is a person's from here."""
+    news = Handover(reason=NeedsPerson.HELD, subject=reply_id)
+    return replace(row, held=(*row.held, reply_id), handovers=(*row.handovers, news))
+
+
+def step_aside(row: Conversation) -> Conversation:
+    """Newer messages waited long enough for an unknown part: settle it from `sends`, never send it again."""
+    dropped = drop_unsent(row)
+    if dropped.reply is None:
+        return dropped
+    return replace(clear(dropped), unsettled=(*row.unsettled, closed(dropped.reply)))
+
+
+def settled_apart(row: Conversation) -> tuple[Conversation, list[Reply]]:
+    """Take the replies out of `unsettled` whose part is known now; return them as `sends` must have them.
+
+    A part that never arrived, with nothing else of its reply sent, makes the reply's messages unanswered again.
+    """
+    done = [reply for reply in row.unsettled if not any(p.state is PartState.UNKNOWN for p in reply.parts)]
+    row = replace(row, unsettled=tuple(reply for reply in row.unsettled if reply not in done))
+    closed_now = []
+    for reply in done:
+        ended = closed(without_ready(reply))
+        closed_now.append(ended)
+        if ended.outcome == ReplyOutcome.DROPPED:
+            row = reopened(row, reply.answers, reply.id)
+        elif ended.outcome == ReplyOutcome.HELD:
+            row = keep_held(row, reply.id)
+    return row, closed_now
+
+
+def reopened(row: Conversation, answers: Iterable[Pending], reply_id: str) -> Conversation:
+    """Make messages unanswered again whose reply never arrived."""
+    known = {one.key for one in row.unanswered}
+    back = [one for one in answers if one.key not in known]
+    return replace(
+        row,
+        unanswered=tuple(sorted((*row.unanswered, *back), key=lambda one: (one.at, one.key))),
+        marks=(*row.marks, *(Mark(key=one.key, answered_by="", was=reply_id) for one in back)),
+    )
