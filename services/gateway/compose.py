@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from services.common import life
 from services.common.logs import configure_logs
-from services.common.metrics import CommonMetrics, Dependency, GatewayMetrics
+from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health, OpsServer
 from services.common.rpc import Channel, tls_files
 from services.common.settings import read
@@ -27,6 +27,7 @@ from services.gateway.events import Nothing, Reason
 from services.gateway.gaps import Gaps
 from services.gateway.grpc_responder import GrpcResponder
 from services.gateway.grpc_tokens import GrpcTokens
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.monitor import Monitor
 from services.gateway.pages import Desk, application
 from services.gateway.redis_dead import RedisDeadLetters

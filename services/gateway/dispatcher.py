@@ -11,11 +11,12 @@ from typing import Any
 import structlog
 
 from services.common.errors import Unavailable
-from services.common.metrics import DeliverOutcome, Dependency, GatewayMetrics
+from services.common.metrics import Dependency
 from services.common.ops import Health
 from services.gateway.gaps import Gaps
 from services.gateway.hand import Hand
 from services.gateway.intake import Intake
+from services.gateway.metrics import DeliverOutcome, GatewayMetrics
 from services.gateway.ports import (
     DeadLetters,
     Finished,

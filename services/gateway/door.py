@@ -24,7 +24,7 @@ from tornado.httputil import (
 )
 
 from services.common.errors import BadSignature
-from services.common.metrics import GatewayMetrics, WebhookOutcome
+from services.gateway.metrics import GatewayMetrics, WebhookOutcome
 from services.gateway.ports import Inbox, InboxFull
 from services.gateway.webhook import handle_webhook
 

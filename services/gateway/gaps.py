@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from services.common.errors import Unavailable
-from services.common.metrics import GatewayMetrics, InboxLoss
+from services.gateway.metrics import GatewayMetrics, InboxLoss
 from services.gateway.ports import Responder
 from services.gateway.times import Times
 

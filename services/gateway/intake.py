@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import structlog
 
 from services.common.errors import Unavailable
-from services.common.metrics import Dependency, InboxLoss
+from services.common.metrics import Dependency
 from services.common.ops import Health
 from services.gateway.gaps import Gaps
 from services.gateway.hand import Hand
+from services.gateway.metrics import InboxLoss
 from services.gateway.ports import Entry, GroupLost, Stream
 from services.gateway.tenure import Tenure, rest
 from services.gateway.times import Times

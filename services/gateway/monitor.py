@@ -11,9 +11,10 @@ import structlog
 from redis.asyncio import Redis
 
 from services.common.errors import Unavailable
-from services.common.metrics import Dependency, GatewayMetrics, InboxLoss
+from services.common.metrics import Dependency
 from services.common.ops import Health
 from services.gateway.gaps import Gaps
+from services.gateway.metrics import GatewayMetrics, InboxLoss
 from services.gateway.redis_inbox import RedisInbox
 from services.gateway.redis_stream import ours
 from services.gateway.tenure import rest

@@ -15,8 +15,8 @@ import structlog
 import tornado.web
 
 from services.common.errors import BotError, NotAllowed, Unavailable
-from services.common.metrics import ConnectOutcome, GatewayMetrics
 from services.gateway.connect import App, Departure, Return, Visitor, handle_connect, handle_oauth_callback
+from services.gateway.metrics import ConnectOutcome, GatewayMetrics
 from services.gateway.outcomes import Ending, Page
 from services.gateway.ports import Doorkeeper, States, Tasks, Tokens
 from services.gateway.requests_of_meta import DEAUTHORIZE, DELETION, look_up, take_request

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from services.common.errors import Unavailable
-from services.common.metrics import GatewayMetrics
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.ports import DeadLetters, DeletionStatus, Responder, Task, Tasks, Tokens
 from services.gateway.secret_words import keyed, new_secret
 from services.gateway.signature import read_signed_request

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.common.errors import Unavailable
-from services.common.metrics import GatewayMetrics
+from services.gateway.metrics import GatewayMetrics
 from services.gateway.ports import Lease
 from services.gateway.times import Times
 

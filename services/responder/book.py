@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from services.common.account_state import AccountState
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.graph_usage import Usage
-from services.common.metrics import AccountState
 from services.responder.account import Account, HoldReason
 from services.responder.answers import slow_for
 from services.responder.model import FOREVER, Pause

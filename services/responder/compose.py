@@ -22,7 +22,7 @@ from services.common import graph, life
 from services.common.database_url import SqliteFolder
 from services.common.errors import Unavailable
 from services.common.logs import configure_logs
-from services.common.metrics import CommonMetrics, Dependency, ResponderMetrics
+from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health, OpsServer
 from services.common.pb import responder_pb2_grpc as rpc
 from services.common.rpc import Channel, RpcServer, show_expiry, tls_files
@@ -35,6 +35,7 @@ from services.responder.gaps import Gaps
 from services.responder.graph_instagram import GraphInstagram
 from services.responder.handover import Handovers
 from services.responder.loops import Alarm, Claimer, every
+from services.responder.metrics import ResponderMetrics
 from services.responder.mongo_store import MongoStore
 from services.responder.openai_writer import OpenAIWriter, openai_client
 from services.responder.people import People

@@ -10,10 +10,10 @@ from typing import Any
 import structlog
 
 from services.common.errors import BotError
-from services.common.metrics import Skip
 from services.responder import first_contact, prompt, record
 from services.responder.book import AccountBook
 from services.responder.message import Author, Message
+from services.responder.metrics import Skip
 from services.responder.model import Conversation, Mark, Part, PartState, Pending, Reply
 from services.responder.outside import Instagram, Lent, ModelDown, Turn, Writer
 from services.responder.ports import Store

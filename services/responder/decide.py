@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.common.metrics import AccountState, Skip
+from services.common.account_state import AccountState
 from services.responder import ending, ledger, record, sending
 from services.responder.account import Account
+from services.responder.metrics import Skip
 from services.responder.model import FOREVER, Conversation, Mark, Part, PartState, Pending, Reply, State, Wait
 from services.responder.times import DAY, HOUR, Policy, Times
 

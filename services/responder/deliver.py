@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
-from services.common.metrics import Skip
 from services.responder import record
 from services.responder.account import Account
 from services.responder.book import AccountBook
@@ -32,6 +31,7 @@ from services.responder.incoming import (
     wrong,
 )
 from services.responder.message import Kind, Message, Stored, key_of
+from services.responder.metrics import Skip
 from services.responder.model import Conversation
 from services.responder.ports import Store
 from services.responder.times import Policy

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from services.common.metrics import ReplyOutcome
 from services.responder.ledger import drop_unsent, without_ready
 from services.responder.message import HUMAN, Author
+from services.responder.metrics import ReplyOutcome
 from services.responder.model import Conversation, Handover, Mark, NeedsPerson, PartState, Pending, Reply
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from services.common.metrics import Skip
 from services.responder import record
 from services.responder.account import Account
 from services.responder.message import Author, Kind, Message, key_of
+from services.responder.metrics import Skip
 from services.responder.model import Conversation
 from services.responder.outside import Shown
 from services.responder.times import Policy

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.common.metrics import AccountState, ResponderMetrics
+from services.common.account_state import AccountState
 from services.responder.account import Account
 from services.responder.deliver import Deliver
 from services.responder.incoming import Incoming, IncomingKind, Outcome
 from services.responder.message import Kind, key_of
+from services.responder.metrics import ResponderMetrics
 from services.responder.outside import Instagram, Lent, Shown, Tokens
 from services.responder.ports import Store
 from services.responder.times import MINUTE, Policy

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from services.common.errors import Unavailable
-from services.common.metrics import ResponderMetrics
+from services.responder.metrics import ResponderMetrics
 from services.responder.model import Conversation, Handover, NeedsPerson
 from services.responder.words import digest
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.common.metrics import Skip
 from services.responder.account import Account
 from services.responder.message import Attached, Author, Kind, Message, key_of
+from services.responder.metrics import Skip
 from services.responder.model import Echo, Pending
 from services.responder.words import clean, digest
 

@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 
-from services.common.metrics import ModelOutcome, ResponderMetrics
+from services.responder.metrics import ModelOutcome, ResponderMetrics
 from services.responder.outside import ModelBreakerOpen, ModelDown, ModelRefused, Turn, Written
 
 REFUSALS = frozenset({400, 413, 422})

@@ -14,12 +14,12 @@ import structlog
 
 from services.common.errors import BotError, Unavailable
 from services.common.graph import GraphFailure
-from services.common.metrics import ResponderMetrics, SendOutcome
 from services.responder import ledger, posted, record, sending
 from services.responder.account import Account, HoldReason
 from services.responder.answers import Consequence, consequence
 from services.responder.book import AccountBook
 from services.responder.message import Author
+from services.responder.metrics import ResponderMetrics, SendOutcome
 from services.responder.model import Conversation, Part, Reply, Wait
 from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, Tokens
 from services.responder.ports import Store

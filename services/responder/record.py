@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.common.metrics import Skip
 from services.responder import ledger
 from services.responder.message import HUMAN, Author, Message
+from services.responder.metrics import Skip
 from services.responder.model import (
     FOREVER,
     Conversation,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import structlog
 
 from services.common.errors import BotError, Unavailable
-from services.common.metrics import Dependency, ResponderMetrics
+from services.common.metrics import Dependency
 from services.common.ops import Health
 from services.responder.book import AccountBook
 from services.responder.gaps import Gaps
+from services.responder.metrics import ResponderMetrics
 from services.responder.ports import Store
 
 log = structlog.get_logger(__name__)

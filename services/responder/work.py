@@ -14,13 +14,14 @@ from typing import Any
 
 import structlog
 
+from services.common.account_state import AccountState
 from services.common.errors import BotError, NotConnected, Unavailable, UnknownAccount
-from services.common.metrics import AccountState, ResponderMetrics, Skip
 from services.responder import decide, posted, settle
 from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer, Draft
 from services.responder.message import HUMAN, Author, Kind, Message, key_of
+from services.responder.metrics import ResponderMetrics, Skip
 from services.responder.model import Conversation, Handover, NeedsPerson, PartState, Reply, Wait
 from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, ModelRefused, Tokens
 from services.responder.ports import Store

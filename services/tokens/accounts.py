@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.common.metrics import AccountState
+from services.common.account_state import AccountState
 
 TOKEN_FIELD = "token"  # noqa: S105 - the field's name, to which its ciphertext is bound
 

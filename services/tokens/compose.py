@@ -15,7 +15,7 @@ from services.common import graph, life
 from services.common.database_url import SqliteFolder
 from services.common.errors import Unavailable
 from services.common.logs import configure_logs
-from services.common.metrics import CommonMetrics, Dependency, TokensMetrics
+from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health, OpsServer
 from services.common.pb import tokens_pb2, tokens_pb2_grpc
 from services.common.rpc import RpcServer, tls_files
@@ -23,6 +23,7 @@ from services.common.settings import read
 from services.tokens.alerts import NoAlerts, WebAlerts
 from services.tokens.instagram import App, GraphInstagram
 from services.tokens.keyring import Keyring
+from services.tokens.metrics import TokensMetrics
 from services.tokens.mongo_accounts import MongoAccounts
 from services.tokens.ports import Alerts, Ports
 from services.tokens.servicer import ALLOWED, TokensServicer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
+from services.common.account_state import AccountState
 from services.common.errors import Unavailable
-from services.common.metrics import AccountState
 from services.tokens import state
 from services.tokens.accounts import TOKEN_FIELD, Account
 from services.tokens.ports import Ports

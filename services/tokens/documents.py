@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from services.common.metrics import AccountState
+from services.common.account_state import AccountState
 from services.tokens.accounts import Account, Alert, Plan, Sealed, Token
 
 SCHEMA = 1

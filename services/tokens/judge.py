@@ -9,9 +9,9 @@ from functools import partial
 
 import structlog
 
+from services.common.account_state import AccountState
 from services.common.errors import UnknownAccount
 from services.common.graph_errors import GraphError, GraphFailure
-from services.common.metrics import AccountState
 from services.tokens import schedule, state
 from services.tokens.accounts import TOKEN_FIELD, Account, Summary
 from services.tokens.planner import refresh_at, usual_refresh

@@ -10,9 +10,9 @@ import structlog
 
 from services.common.errors import Unavailable
 from services.common.graph_errors import GraphFailure
-from services.common.metrics import RefreshOutcome, SubscriptionOutcome
 from services.tokens import judge, schedule, state, subscription
 from services.tokens.accounts import TOKEN_FIELD, Account, Fresh, Token
+from services.tokens.metrics import RefreshOutcome, SubscriptionOutcome
 from services.tokens.planner import refresh_at, usual_refresh
 from services.tokens.ports import Alerts, Chore, Ports
 from services.tokens.reasons import DEAD, LIMITING

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.common.account_state import AccountState
 from services.common.errors import NotConnected, UnknownAccount
-from services.common.metrics import AccountState
 from services.tokens.accounts import TOKEN_FIELD, Account, Token
 from services.tokens.ports import Accounts, Clock, Keys
 

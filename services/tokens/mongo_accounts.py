@@ -17,9 +17,9 @@ from pymongo import ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from services.common.account_state import AccountState
 from services.common.database_url import MongoDatabase
 from services.common.errors import Refused, SchemaTooNew, Unavailable, UnknownAccount
-from services.common.metrics import AccountState
 from services.tokens.accounts import Account, Summary
 from services.tokens.documents import SCHEMA, Document, from_document, milliseconds, moment, to_document
 from services.tokens.ports import Chore, Rule

@@ -8,13 +8,13 @@ from typing import Any
 import grpc.aio
 
 from services.common.errors import Refused, UnknownAccount
-from services.common.metrics import TokensMetrics
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
 from services.tokens import check, connect, disconnect, keep_alive, rotate
 from services.tokens.documents import milliseconds
 from services.tokens.judge import Reports
 from services.tokens.lend import Lender
+from services.tokens.metrics import TokensMetrics
 from services.tokens.ports import Ports
 from services.tokens.rotate import Ring
 from services.tokens.unfinished import Unfinished

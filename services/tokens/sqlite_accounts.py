@@ -9,8 +9,8 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from services.common.account_state import AccountState
 from services.common.errors import Refused, UnknownAccount
-from services.common.metrics import AccountState
 from services.common.sqlite import SqliteFile
 from services.tokens import state
 from services.tokens.accounts import Account, Summary

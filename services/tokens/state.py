@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from services.common.account_state import AccountState
 from services.common.errors import Unavailable
-from services.common.metrics import AccountState
 from services.tokens.accounts import Account, Alert, Plan, Profile, Sealed, Token
 
 BRAKE_WINDOW = timedelta(minutes=10)

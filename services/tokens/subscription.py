@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import structlog
 
+from services.common.account_state import AccountState
 from services.common.graph_errors import Fault, GraphFailure
-from services.common.metrics import AccountState, SubscriptionOutcome
 from services.tokens import schedule, state
 from services.tokens.accounts import Account
+from services.tokens.metrics import SubscriptionOutcome
 from services.tokens.ports import Instagram, Ports
 from services.tokens.reasons import DEAD, LIMITING, reason
 

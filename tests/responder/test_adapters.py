@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from services.common import graph
 from services.common.graph import GraphFailure
-from services.common.metrics import ResponderMetrics
 from services.responder.graph_instagram import GraphInstagram, moment
+from services.responder.metrics import ResponderMetrics
 from services.responder.model import FOREVER
 from services.responder.openai_writer import OpenAIWriter, openai_client
 from services.responder.outside import BreakerOpen, Lent, ModelBreakerOpen, ModelDown, ModelRefused, Turn

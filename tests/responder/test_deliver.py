@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import Unavailable
-from services.common.metrics import Skip
 from services.gateway.events import Event
 from services.gateway.grpc_responder import written
 from services.gateway.parse import parse
 from services.responder.incoming import Incoming, IncomingKind
 from services.responder.message import Kind, key_of
+from services.responder.metrics import Skip
 from services.responder.outside import Shown
 from services.responder.servicer import incoming
 from tests.responder.fakes import SCOPED, A, B

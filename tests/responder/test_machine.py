@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from prometheus_client import CollectorRegistry
 
-from services.common.metrics import ResponderMetrics
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
 from services.responder.incoming import Incoming, IncomingKind
 from services.responder.message import Author
+from services.responder.metrics import ResponderMetrics
 from services.responder.model import PartState
 from services.responder.post import Poster
 from services.responder.times import Policy, Times

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.common.errors import NotFound, Refused, Unavailable, Undeliverable
-from services.common.metrics import ResponderMetrics
 from services.responder.handover import Handovers
+from services.responder.metrics import ResponderMetrics
 from services.responder.model import Handover, NeedsPerson
 from tests.responder.fakes import REFUSED_CONNECTION, SCOPED, SILENCE, A, B, graph_error
 from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, opened

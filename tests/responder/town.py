@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry
 
-from services.common.metrics import ResponderMetrics
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
 from services.responder.gaps import Gaps
 from services.responder.incoming import Incoming, IncomingKind
 from services.responder.message import Kind, key_of
+from services.responder.metrics import ResponderMetrics
 from services.responder.model import PartState
 from services.responder.outside import Shown
 from services.responder.people import People

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from services.common.account_state import AccountState
 from services.common.errors import Refused, Unavailable, UnknownAccount
 from services.common.graph_errors import GraphError, GraphFailure
-from services.common.metrics import AccountState
 from services.tokens import connect, state, subscription
 from services.tokens.accounts import Account, Alert, Fresh, Grant, Profile, Sealed, Summary, Token
 from services.tokens.documents import from_document, to_document

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from services.common.account_state import AccountState
 from services.common.database_url import MongoDatabase, parse_database_url
 from services.common.errors import Refused, SchemaTooNew, Unavailable, UnknownAccount
-from services.common.metrics import AccountState
 from services.tokens import state
 from services.tokens.accounts import Alert, Plan
 from services.tokens.mongo_accounts import MongoAccounts

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from services.common.account_state import AccountState
 from services.common.errors import NotSetUp, RateLimited, Refused, Unavailable
-from services.common.metrics import AccountState
 from services.tokens import connect, judge
 from services.tokens.accounts import Profile
 from services.tokens.subscription import WANTED

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from services.common.account_state import AccountState
 from services.common.errors import Unavailable, UnknownAccount
 from services.common.graph import deciphered
 from services.common.graph_errors import Fault, GraphError, GraphFailure
-from services.common.metrics import AccountState
 from services.tokens import judge, keep_alive, state
 from services.tokens.judge import Reports
 from tests.tokens.fakes import A, account, profile, refusal, silence

@@ -5,12 +5,13 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from services.common.account_state import AccountState
 from services.common.errors import Unavailable
 from services.common.graph_errors import GraphError, GraphFailure
 from services.common.graph_usage import Usage
-from services.common.metrics import AccountState, RefreshOutcome, SubscriptionOutcome
 from services.tokens import connect, disconnect, judge, keep_alive, schedule, state
 from services.tokens.judge import Reports
+from services.tokens.metrics import RefreshOutcome, SubscriptionOutcome
 from services.tokens.ports import Chore
 from tests.tokens.fakes import A, B, profile, refusal, silence
 

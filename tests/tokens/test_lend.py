@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from services.common.account_state import AccountState
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
-from services.common.metrics import AccountState
 from services.tokens import check, connect, disconnect, rotate
 from services.tokens.judge import Reports
 from services.tokens.keyring import Keyring

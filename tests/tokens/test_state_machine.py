@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.common.account_state import AccountState
 from services.common.errors import Unavailable
-from services.common.metrics import AccountState
 from services.tokens import state
 from services.tokens.accounts import Account, Sealed
 from services.tokens.documents import from_document, to_document

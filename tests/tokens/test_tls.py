@@ -9,12 +9,12 @@ import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.common.metrics import TokensMetrics
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
 from services.common.rpc import Channel, RpcServer, tls_files
 from services.common.settings import Address
 from services.tokens.keyring import Keyring
+from services.tokens.metrics import TokensMetrics
 from services.tokens.servicer import ALLOWED, TokensServicer
 from services.tokens.unfinished import Unfinished
 from tests.tokens.authority import Authority

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.common.metrics import AccountState
+from services.common.account_state import AccountState
 from tests.tokens.years import Years
 
 pytestmark = pytest.mark.usefixtures("quiet_logs")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.common.account_state import AccountState
 from services.common.errors import BotError, NotConnected, Unavailable
 from services.common.graph_errors import GraphError, GraphFailure
-from services.common.metrics import AccountState
 from services.tokens import connect, keep_alive
 from services.tokens.judge import Reports
 from services.tokens.lend import Lender

@@ -1,0 +1,153 @@
+"""What the gateway counts and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from services.common.metrics import counter
+
+
+class WebhookOutcome(StrEnum):
+    """What became of a webhook POST."""
+
+    KEPT = "kept"
+    BAD_SIGNATURE = "bad_signature"
+    NO_SIGNATURE = "no_signature"
+    TOO_LARGE = "too_large"
+    INBOX_DOWN = "inbox_down"
+    INBOX_FULL = "inbox_full"
+    OVERLOADED = "overloaded"
+    BAD_REQUEST = "bad_request"
+
+
+class EventVerdict(StrEnum):
+    """What the responder says of an event."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+    UNKNOWN_ACCOUNT = "unknown_account"
+    INVALID = "invalid"
+    LATER = "later"
+
+
+class DeliverOutcome(StrEnum):
+    """How one call of the responder's Deliver ended."""
+
+    OK = "ok"
+    DOWN = "down"
+    SLOW = "slow"
+    FAULT = "fault"
+
+
+class InboxLoss(StrEnum):
+    """What of the inbox was missing."""
+
+    GROUP = "group"
+    ENTRIES = "entries"
+
+
+class ConnectOutcome(StrEnum):
+    """How an owner's way through the OAuth pages ended."""
+
+    CONNECTED = "connected"
+    DECLINED = "declined"
+    MISSING_SCOPES = "missing_scopes"
+    REFUSED = "refused"
+    UPSTREAM = "upstream"
+    BAD_STATE = "bad_state"
+
+
+class GatewayMetrics:
+    """The gateway: deliveries in, inbox, dead letters, the dispatcher, owners that connect."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        secrets: int = 1,
+        ignored: Iterable[str] = (),
+        dead: Iterable[str] = (),
+    ) -> None:
+        """Declare the gateway's metrics for so many app secrets and the closed words of its parser."""
+        self.deliveries = counter(
+            registry,
+            "igbot_webhook_deliveries_total",
+            "Webhook POSTs by outcome.",
+            "outcome",
+            WebhookOutcome,
+        )
+        self.inbox_entries = Gauge(
+            "igbot_inbox_entries",
+            "Deliveries that wait in the inbox; store-wide.",
+            registry=registry,
+        )
+        self.inbox_oldest = Gauge(
+            "igbot_inbox_oldest_seconds",
+            "Age of the oldest delivery in the inbox; store-wide.",
+            registry=registry,
+        )
+        self.dead_letters = Gauge("igbot_dead_letters", "Entries in the stream dead; store-wide.", registry=registry)
+        self.signatures = counter(
+            registry,
+            "igbot_webhook_signatures_total",
+            "Deliveries by the app secret that signed them: its place in APP_SECRET.",
+            "secret",
+            map(str, range(secrets)),
+        )
+        self.items_ignored = counter(
+            registry,
+            "igbot_items_ignored_total",
+            "Items of deliveries that mean nothing to igbot, by reason.",
+            "reason",
+            ignored,
+        )
+        self.items_dead = counter(
+            registry,
+            "igbot_items_dead_total",
+            "Items of deliveries that were put aside, by reason.",
+            "reason",
+            dead,
+        )
+        self.events = counter(
+            registry,
+            "igbot_events_total",
+            "Events handed to the responder, by its verdict.",
+            "verdict",
+            EventVerdict,
+        )
+        self.deliver_calls = counter(
+            registry,
+            "igbot_deliver_calls_total",
+            "Calls of the responder's Deliver by outcome.",
+            "outcome",
+            DeliverOutcome,
+        )
+        self.dispatcher_active = Gauge(
+            "igbot_dispatcher_active", "1 on the gateway whose dispatcher is active.", registry=registry
+        )
+        self.inbox_lost = counter(
+            registry,
+            "igbot_inbox_lost_total",
+            "Times that Redis had lost what it once kept, by what was missing.",
+            "what",
+            InboxLoss,
+        )
+        self.redis_safe = Gauge(
+            "igbot_redis_safe",
+            "1 while Redis is set to lose nothing: noeviction and append-only.",
+            registry=registry,
+        )
+        self.redis_memory = Gauge(
+            "igbot_redis_memory_ratio", "Redis's used memory as a part of maxmemory; 0 without one.", registry=registry
+        )
+        self.connects = counter(
+            registry, "igbot_connects_total", "Owners' connections by outcome.", "outcome", ConnectOutcome
+        )
+        self.crashes = Counter(
+            "igbot_loop_crashes_total", "Loops that met what nobody foresaw and began anew.", registry=registry
+        )
+        self.tasks = Gauge("igbot_tasks", "Deauthorizations and deletions that wait; store-wide.", registry=registry)
