@@ -16,7 +16,7 @@ import structlog
 
 from services.common.account_state import AccountState
 from services.common.errors import BotError, NotConnected, Unavailable, UnknownAccount
-from services.responder import decide, posted, settle
+from services.responder import decide, ledger, posted, settle
 from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer, Draft
