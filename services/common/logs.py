@@ -5,116 +5,87 @@ Secrets and people's words are taken out on the way, at every level, tracebacks 
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import re
 import sys
-from typing import Any
+from types import TracebackType
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from pydantic import SecretStr
+from structlog.typing import Processor, WrappedLogger
 
-SECRET_KEYS = frozenset(
-    [
-        "token",
-        "access_token",
-        "short_token",
-        "long_token",
-        "code",
-        "state",
-        "authorization",
-        "client_secret",
-        "app_secret",
-        "secret",
-        "password",
-        "signed_request",
-        "signature",
-        "api_key",
-        "body",
-        "cookie",
-    ]
-)
-TEXT_KEYS = frozenset({"text", "message_text", "prompt", "answer"})
-# Instagram's tokens (IGAA…, EAA…), OpenAI's keys, and whatever follows a secret's name in a URL, form or header.
-SECRET_SHAPES = re.compile(
-    r"\b(?:IG[A-Z]{2}|EAA)[A-Za-z0-9_-]{12,}"
-    r"|\bsk-[A-Za-z0-9_-]{12,}"
-    r"|(?<=Bearer )[A-Za-z0-9._~+/=-]+"
-    r"|(?<=access_token=)[^&\s\"']+"
-    r"|(?<=client_secret=)[^&\s\"']+"
-    r"|(?<=signed_request=)[^&\s\"']+"
-    r"|(?<=[?&]code=)[^&\s\"']+"
-    r"|(?<=[?&]state=)[^&\s\"']+",
-)
-MASK = "***"
+from services.common.redact import Redactor
+from services.common.settings import ServiceSettings
 
 
-def masked(value: Any) -> Any:
-    """Return the value with everything that looks like a secret replaced."""
-    if isinstance(value, str):
-        return SECRET_SHAPES.sub(MASK, value)
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, dict):
-        return {key: MASK if str(key).lower() in SECRET_KEYS else masked(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [masked(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    return SECRET_SHAPES.sub(MASK, str(value))
+class Line:
+    """Writes finished lines to stdout; it has the name that `add_logger_name` asks for."""
+
+    def __init__(self, name: str = "") -> None:
+        """Carry a logger's name."""
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        """Write a line. A full disk or a reader that is gone must not stop a reply half-way."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+    debug = info = warning = error = critical = exception = msg
 
 
-def redactor(*, text: bool) -> Processor:
-    """Make the processor that masks secrets, and people's words unless `text` was asked for."""
+def configure_logs(settings: ServiceSettings) -> None:
+    """Send every record of the process to stdout; JSON unless stdout is a terminal.
 
-    def redact(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        for key, value in event.items():
-            if key.lower() in SECRET_KEYS:
-                event[key] = MASK
-            elif key.lower() in TEXT_KEYS and not text:
-                event[key] = f"<{len(str(value))} characters>"
-            else:
-                event[key] = masked(value)
-        return event
-
-    return redact
-
-
-def configure_logs(level: str = "info", log_format: str | None = None, *, text: bool = False) -> None:
-    """Send every record of the process to stdout; JSON unless stdout is a terminal."""
+    Our own lines go straight there: the standard library's records cost twice as much as all else in a line. Libraries
+    are heard from `warning` on, whatever LOG_LEVEL says: at debug they tell URLs with tokens, bodies and arguments.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        redactor(text=text),
+        Redactor(secrets=secrets_of(settings), text=settings.log_text),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    last = renderer(settings.log_format)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, last],
+        logger_factory=Line,
+        wrapper_class=structlog.make_filtering_bound_logger(settings.log_level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                renderer(log_format),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    quieten_libraries()
+    root.setLevel(logging.WARNING)
+    # Tornado's access log prints query strings; the doors write their own line.
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = crashed
+
+
+def secrets_of(settings: ServiceSettings) -> list[str]:
+    """Return every secret that the settings hold: known by heart, they are masked wherever they turn up."""
+    values = [getattr(settings, name) for name in type(settings).model_fields]
+    ones = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+    return [one.get_secret_value() for one in ones if isinstance(one, SecretStr)]
+
+
+def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log what ends the process: Python would print it past the redactor."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    log: WrappedLogger = structlog.get_logger(__name__)
+    log.critical("crashed", exc_info=(kind, error, trace))
 
 
 def renderer(log_format: str | None) -> Processor:
@@ -122,23 +93,3 @@ def renderer(log_format: str | None) -> Processor:
     if log_format == "console" or (log_format is None and sys.stdout.isatty()):
         return structlog.dev.ConsoleRenderer()
     return structlog.processors.JSONRenderer()
-
-
-def quieten_libraries() -> None:
-    """Keep libraries from logging what they were given: URLs with tokens, request bodies, command arguments."""
-    for name in (
-        "aiohttp",
-        "httpx",
-        "httpx2",
-        "httpcore",
-        "openai",
-        "pymongo",
-        "motor",
-        "redis",
-        "asyncio",
-        "grpc",
-        "tornado",
-    ):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Tornado's access log prints query strings; the doors write their own line.
-    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)

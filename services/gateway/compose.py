@@ -52,7 +52,7 @@ NOTICE_SECONDS = 3.0
 def main() -> None:
     """Run the gateway until it is told to stop."""
     settings = read(Settings)
-    configure_logs(settings.log_level, settings.log_format, text=settings.log_text)
+    configure_logs(settings)
     life.run(serve(settings))
 
 

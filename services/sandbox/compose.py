@@ -136,5 +136,5 @@ async def greet(courier: Courier, verify_token: str) -> None:
 def main() -> None:
     """Run the sandbox."""
     settings = read(Settings)
-    configure_logs(settings.log_level, settings.log_format, text=settings.log_text)
+    configure_logs(settings)
     run(serve(settings))

@@ -57,7 +57,7 @@ class SystemClock:
 def main() -> None:
     """Run `igbot tokens`."""
     settings = read(Settings)
-    configure_logs(settings.log_level, settings.log_format, text=settings.log_text)
+    configure_logs(settings)
     life.run(serve(settings))
 
 
