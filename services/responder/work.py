@@ -20,12 +20,13 @@ from services.responder import decide, ledger, posted, settle
 from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer, Draft
-from services.responder.message import HUMAN, Author, Kind, Message, key_of
+from services.responder.finish_reply import Finisher
 from services.responder.metrics import ResponderMetrics, Skip
 from services.responder.model import Conversation, Handover, NeedsPerson, PartState, Reply, Wait
-from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, ModelRefused, Tokens
+from services.responder.outside import AccountHeld, Instagram, Lent, Tokens
 from services.responder.ports import Store
 from services.responder.post import LostLease, Poster
+from services.responder.setbacks import set_back, set_back_too, wait_for
 from services.responder.times import Policy, Times
 
 log = structlog.get_logger(__name__)
@@ -35,7 +36,6 @@ def unheard(_row: Conversation, _news: Handover) -> None:
     """Tell nobody."""
 
 
-REMEMBERED = 1_000
 MAX_STEPS = 200
 """No pass takes more: each step changes the row, so more would be a loop, and a loop must be seen."""
 
@@ -57,7 +57,11 @@ class Worker:
     jitter: Callable[[], float]
     stopping: asyncio.Event
     handover: Callable[[Conversation, Handover], None] = unheard  # tells a person
-    told: dict[str, bool] = field(default_factory=dict)  # reply -> whether it was unsettled when it was counted
+    finisher: Finisher = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Finish replies in the same store."""
+        self.finisher = Finisher(self.store, self.metrics, self.poster.reached)
 
     async def handle_message(self, claimed: Conversation) -> None:
         """Work on a claimed conversation until nothing is left to do now, then release it."""
@@ -145,7 +149,7 @@ class Worker:
             case decide.Change(changed):
                 return await self.store.conversations.save(changed)
             case decide.Finish(ended, changed):
-                return await self.finish(ended, changed)
+                return await self.finisher.finish(ended, changed)
             case decide.Look(reply, part):
                 return await self.look(row, reply, part.n)
             case decide.SendPart(n):
@@ -221,73 +225,18 @@ class Worker:
         log.info("unknown_send_looked", account=row.account, reply=reply.id, part=n, seen=seen)
         return row if changed is None else await self.store.conversations.save(changed)
 
-    async def finish(self, ended: tuple[Reply, ...], row: Conversation) -> Conversation:
-        """Move finished replies to `sends`, keep what was sent as history, mark what is answered.
-
-        All of that is true whoever writes the row next, so it comes first, and the cleared row needs no write of its
-        own: it is written with the next step, which most often is the release.
-        """
-        self.poster.reached("before_finish")
-        said_now = [message for reply in ended for message in said(reply)]
-        # What an unsettled reply answered may become unanswered again: the row says so first.
-        settled = {reply.id for reply in ended if not reply.unsettled}
-        marked = [mark for mark in row.marks if mark.answered_by in settled | ({HUMAN} if settled else set())]
-        await asyncio.gather(
-            *(self.store.sends.put(reply) for reply in ended),
-            self.store.messages.add(said_now),
-            self.store.messages.mark(marked),
-        )
-        self.poster.reached("after_finish")
-        for reply in ended:
-            self.tell(reply)
-        return replace(row, marks=tuple(mark for mark in row.marks if mark not in marked))
-
-    def tell(self, reply: Reply) -> None:
-        """Count and log a reply's end, once."""
-        if reply.id in self.told and not self.told[reply.id]:
-            return
-        self.told[reply.id] = reply.unsettled
-        while len(self.told) > REMEMBERED:
-            self.told.pop(next(iter(self.told)))
-        if not reply.unsettled:
-            self.metrics.replies.labels(reply.outcome).inc()
-        log.info("reply_finished", account=reply.account, reply=reply.id, outcome=reply.outcome)
-
     async def put_off(self, row: Conversation, error: Exception) -> None:
         """Release a conversation that cannot go on now: when to look again, and what it waits for."""
         now = self.store.clock.now()
         if isinstance(error, AccountHeld):
             await self.hand_back(row, now + self.times.pass_floor, wait_for(error))
             return
-        own_fault = isinstance(error, ModelRefused) or not isinstance(error, (Unavailable, TimeoutError))
-        step = row.tries if own_fault else row.backed_off
-        until = now + self.back_off(step)
-        row = replace(
-            row,
-            tries=row.tries + own_fault,
-            backed_off=row.backed_off + (not own_fault),
-            retry_at=until,
-            last_error=type(error).__name__,
-        )
-        if own_fault and row.tries >= self.policy.max_tries:
-            row = replace(row, failed=True, due_at=None, waiting_for=Wait.BACK_OFF)
-        else:
-            row = replace(row, due_at=until, waiting_for=wait_for(error))
+        row = set_back(row, error, now=now, jitter=self.jitter(), times=self.times, policy=self.policy)
         log.warning("conversation_put_off", account=row.account, error=type(error).__name__, tries=row.tries)
         if row.failed:
             self.handover(row, Handover(reason=NeedsPerson.FAILED, subject=str(row.version)))
         while await self.store.conversations.save(row, release=True) is None:
-            newest = await self.again(row, row.fence)
-            row = replace(
-                newest,
-                tries=row.tries,
-                backed_off=row.backed_off,
-                retry_at=row.retry_at,
-                last_error=row.last_error,
-                failed=row.failed and newest.version == row.version,
-                due_at=until,
-                waiting_for=row.waiting_for,
-            )
+            row = set_back_too(await self.again(row, row.fence), row)
 
     async def hand_back(self, row: Conversation, until: int, reason: Wait) -> None:
         """Release a conversation of an account that cannot send: it stays due, and no claim gets past the account."""
@@ -299,45 +248,11 @@ class Worker:
         with contextlib.suppress(BotError):
             await self.put_off(await self.again(claimed, claimed.fence), error)
 
-    def back_off(self, step: int) -> int:
-        """Return the next wait in ms: doubling from a second to five minutes, with full jitter."""
-        top = min(self.times.back_off_first * 2 ** min(step + 1, 20), self.times.back_off_at_most)
-        return self.times.back_off_first + int(self.jitter() * (top - self.times.back_off_first))
-
 
 SKIPS = frozenset(skip.value for skip in Skip)
 Composed = Draft | Conversation
 
 
-def wait_for(error: Exception) -> Wait:
-    """Return what the conversation waits for after this error."""
-    if isinstance(error, BreakerOpen):
-        return Wait.BREAKER_OPEN
-    if isinstance(error, AccountHeld):
-        return Wait.TOKEN_DEAD if str(error) == HoldReason.TOKEN_DEAD else Wait.ACCOUNT_LIMITED
-    return Wait.BACK_OFF
-
-
 def in_flight(row: Conversation) -> bool:
     """Whether a part is being posted right now."""
     return row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts)
-
-
-def said(reply: Reply) -> list[Message]:
-    """Return the messages that a finished reply put into the conversation."""
-    return [
-        Message(
-            key=key_of(reply.account, Kind.ECHO, part.mid),
-            account=reply.account,
-            person=reply.person,
-            kind=Kind.ECHO,
-            mid=part.mid,
-            at=part.sending_at,
-            recorded_at=part.sending_at,
-            author=reply.author if reply.author is not Author.CUSTOMER else Author.BOT,
-            text=part.text,
-            reply=reply.id,
-        )
-        for part in reply.parts
-        if part.state is PartState.SENT and part.mid
-    ]

@@ -1,0 +1,80 @@
+"""A finished reply leaves the row: into `sends`, into the history, into the answered messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from services.responder.message import HUMAN, Author, Kind, Message, key_of
+from services.responder.metrics import ResponderMetrics
+from services.responder.model import Conversation, PartState, Reply
+from services.responder.ports import Store
+
+log = structlog.get_logger(__name__)
+
+REMEMBERED = 1_000
+
+
+@dataclass
+class Finisher:
+    """Finishes replies, and counts each once."""
+
+    store: Store
+    metrics: ResponderMetrics
+    reached: Callable[[str], None]  # names each step; tests kill the process at one
+    told: dict[str, bool] = field(default_factory=dict)  # reply -> whether it was unsettled when it was counted
+
+    async def finish(self, ended: tuple[Reply, ...], row: Conversation) -> Conversation:
+        """Move finished replies to `sends`, keep what was sent as history, mark what is answered.
+
+        All of that is true whoever writes the row next, so it comes first, and the cleared row needs no write of its
+        own: it is written with the next step, which most often is the release.
+        """
+        self.reached("before_finish")
+        said_now = [message for reply in ended for message in said(reply)]
+        # What an unsettled reply answered may become unanswered again: the row says so first.
+        settled = {reply.id for reply in ended if not reply.unsettled}
+        marked = [mark for mark in row.marks if mark.answered_by in settled | ({HUMAN} if settled else set())]
+        await asyncio.gather(
+            *(self.store.sends.put(reply) for reply in ended),
+            self.store.messages.add(said_now),
+            self.store.messages.mark(marked),
+        )
+        self.reached("after_finish")
+        for reply in ended:
+            self.tell(reply)
+        return replace(row, marks=tuple(mark for mark in row.marks if mark not in marked))
+
+    def tell(self, reply: Reply) -> None:
+        """Count and log a reply's end, once."""
+        if reply.id in self.told and not self.told[reply.id]:
+            return
+        self.told[reply.id] = reply.unsettled
+        while len(self.told) > REMEMBERED:
+            self.told.pop(next(iter(self.told)))
+        if not reply.unsettled:
+            self.metrics.replies.labels(reply.outcome).inc()
+        log.info("reply_finished", account=reply.account, reply=reply.id, outcome=reply.outcome)
+
+
+def said(reply: Reply) -> list[Message]:
+    """Return the messages that a finished reply put into the conversation."""
+    return [
+        Message(
+            key=key_of(reply.account, Kind.ECHO, part.mid),
+            account=reply.account,
+            person=reply.person,
+            kind=Kind.ECHO,
+            mid=part.mid,
+            at=part.sending_at,
+            recorded_at=part.sending_at,
+            author=reply.author if reply.author is not Author.CUSTOMER else Author.BOT,
+            text=part.text,
+            reply=reply.id,
+        )
+        for part in reply.parts
+        if part.state is PartState.SENT and part.mid
+    ]
