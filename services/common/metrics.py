@@ -60,3 +60,9 @@ class CommonMetrics:
             "dependency",
             dependencies,
         )
+        self.certificate_expiry = Gauge(
+            "igbot_certificate_expiry_seconds",
+            "Least life left of the certificates in GRPC_TLS_DIR, negative once they ran out; +Inf without TLS.",
+            registry=registry,
+        )
+        self.certificate_expiry.set(float("inf"))

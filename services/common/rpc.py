@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,9 +16,11 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 import structlog
+from cryptography import x509
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.common.errors import BotError, NotAllowed
+from services.common.metrics import CommonMetrics
 from services.common.settings import Address
 
 log = structlog.get_logger(__name__)
@@ -80,6 +83,14 @@ class TlsFiles:
             key, certificate, authority = (path.read_bytes() for path in self.paths)
             self.pems, self.stamp = (key, certificate, authority), stamp
 
+    def seconds_left(self, now: float) -> float:
+        """Return how long, from `now` on (seconds since 1970), the certificate and its authority are good."""
+        self.newest()
+        own, *_ = x509.load_pem_x509_certificates(self.pems[1])
+        authorities = x509.load_pem_x509_certificates(self.pems[2])
+        ends = min(own.not_valid_after_utc, max(one.not_valid_after_utc for one in authorities))
+        return ends.timestamp() - now
+
     def server_credentials(self) -> grpc.ServerCredentials:
         """Make credentials that ask for the files at each handshake."""
         given = [self.newest()]
@@ -107,6 +118,12 @@ class TlsFiles:
 def tls_files(folder: Path | None) -> TlsFiles | None:
     """Return the TLS files of a folder, None when TLS is off."""
     return TlsFiles(folder) if folder else None
+
+
+def show_expiry(metrics: CommonMetrics, files: TlsFiles | None) -> None:
+    """Let the metric tell at each scrape how long the certificates are good; without TLS it stays as it is."""
+    if files is not None:
+        metrics.certificate_expiry.set_function(lambda: files.seconds_left(time.time()))
 
 
 def identity(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:

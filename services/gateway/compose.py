@@ -17,7 +17,7 @@ from services.common import life
 from services.common.logs import configure_logs
 from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health, OpsServer
-from services.common.rpc import Channel, tls_files
+from services.common.rpc import Channel, show_expiry, tls_files
 from services.common.settings import read
 from services.gateway import redis_clients
 from services.gateway.connect import App
@@ -100,6 +100,7 @@ class Gateway:
         self.health = Health(CommonMetrics(self.registry, DEPENDENCIES), [Dependency.REDIS])
         self.ops = OpsServer(settings.ops_address, self.health, self.registry)
         tls = tls_files(settings.grpc_tls_dir)
+        show_expiry(self.health.metrics, tls)
         self.channels = [Channel(address, tls) for address in (settings.tokens_address, settings.responder_address)]
         tokens = GrpcTokens(self.channels[0], settings.redirect_uri, times.connect)
         responder = GrpcResponder(self.channels[1], times.deliver, times.gaps)

@@ -227,8 +227,12 @@ class AccountBook:
     def silent(self, row: Account) -> bool:
         """Whether the account's row keeps what is due there from being worked on."""
         now = self.clock.now()
-        held = row.hold is not None and (now < row.hold_until or row.hold not in UNPROBED)
-        return held or now < self.app_held_until or paused_forever_or_until(row, now)
+        return self.held_for(row) is not None or now < self.app_held_until or paused_forever_or_until(row, now)
+
+    def held_for(self, row: Account) -> HoldReason | None:
+        """Why nothing but a probe is sent for the account now, None when nothing holds it."""
+        over = self.clock.now() >= row.hold_until and row.hold in UNPROBED
+        return None if over or row.state == AccountState.DISCONNECTED else row.hold
 
     async def disconnect(self, account: str) -> None:
         """The token service does not have the account any more: what is due there is skipped."""

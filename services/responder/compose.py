@@ -86,7 +86,7 @@ async def serve(settings: Settings) -> None:
         ops = OpsServer(settings.ops_address, health, registry)
         stack.callback(ops.close)
         store = make_store(settings)
-        parts = await make_parts(settings, store, ResponderMetrics(registry, holds=HoldReason), health, stopped, stack)
+        parts = await make_parts(settings, store, ResponderMetrics(registry), health, stopped, stack)
         stack.push_async_callback(store.close)  # after the server, which answers until it is stopped
         tls = tls_files(settings.grpc_tls_dir)
         show_expiry(health.metrics, tls)

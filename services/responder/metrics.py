@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.common.metrics import counter
+from services.common.metrics import counter, gauge
+from services.responder.account import HoldReason
 
 
 class ReplyOutcome(StrEnum):
@@ -85,6 +86,18 @@ class ResponderMetrics:
             "igbot_sends_held",
             "Replies whose fate nobody could find out; store-wide.",
             registry=registry,
+        )
+        self.failed = Gauge(
+            "igbot_conversations_failed",
+            "Conversations that are given up until a person or the customer does something; store-wide.",
+            registry=registry,
+        )
+        self.accounts_held = gauge(
+            registry,
+            "igbot_accounts_held",
+            "Accounts for which nothing is sent now, by reason; store-wide.",
+            "reason",
+            HoldReason,
         )
         self.due = Gauge(
             "igbot_conversations_due",

@@ -210,3 +210,4 @@ class Figures:
     due: int
     due_oldest_at: int | None
     held: int
+    failed: int = 0

@@ -90,16 +90,16 @@ class MongoConversations:
             return [CONVERSATION.from_fields(found) for found in await cursor.to_list(None)]
 
     async def figures(self, held_accounts: Sequence[str]) -> Figures:
-        """Count what is due now and nobody's, outside the held accounts, and the held replies."""
+        """Count what is due now and nobody's, outside the held accounts, what failed, and the held replies."""
         async with self.link.use(CONVERSATIONS) as rows:
             wanted = due(self.link.clock.now(), without=held_accounts)
             counted = {"_id": None, "due": {"$sum": 1}, "oldest": {"$min": "$due_at"}}
             found = await rows.aggregate([{"$match": wanted}, {"$group": counted}]).to_list(1)
+            failed = await rows.count_documents({"failed": True})
         async with self.link.use(SENDS) as sends:
             held = await sends.count_documents({"held": True})
-        return Figures(
-            due=found[0]["due"] if found else 0, due_oldest_at=found[0]["oldest"] if found else None, held=held
-        )
+        due_now, oldest = (found[0]["due"], found[0]["oldest"]) if found else (0, None)
+        return Figures(due=due_now, due_oldest_at=oldest, held=held, failed=failed)
 
 
 def id_of(account: str, person: str) -> str:

@@ -27,6 +27,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         index("due", "account", "due_at", "lease_until", only={"due_at": {"$exists": True}}),
         index("of_account", "account", "last_at"),
         index("last", "last_at"),
+        index("failed", "account", only={"failed": True}),
     ],
     MESSAGES: [
         index("of_person", "account", "person", "shown", "at", "_id"),

@@ -17,10 +17,10 @@ OWN = "rev, owner, fence, lease_until"
 
 LOAD = f"SELECT doc, {OWN} FROM conversations WHERE account = ? AND person = ?"  # noqa: S608 - no value stands in it
 INSERT = """
-    INSERT INTO conversations (account, person, rev, due_at, last_at, doc) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO conversations (account, person, rev, due_at, last_at, failed, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING"""
 UPDATE = """
-    UPDATE conversations SET rev = rev + 1, due_at = ?, last_at = ?, doc = ?,
+    UPDATE conversations SET rev = rev + 1, due_at = ?, last_at = ?, failed = ?, doc = ?,
         owner = CASE WHEN ? THEN '' ELSE owner END, lease_until = CASE WHEN ? THEN 0 ELSE lease_until END
     WHERE account = ? AND person = ? AND rev = ?"""
 CLAIM = f"""
@@ -46,6 +46,7 @@ COUNT_DUE = """
     SELECT count(*), min(due_at) FROM conversations
     WHERE due_at <= ? AND lease_until <= ? AND account NOT IN (SELECT value FROM json_each(?))"""
 COUNT_HELD = "SELECT count(*) FROM sends WHERE held"
+COUNT_FAILED = "SELECT count(*) FROM conversations WHERE failed"
 
 
 class SqliteConversations:
@@ -67,12 +68,11 @@ class SqliteConversations:
         if row.rev == 0:
             # A row that was erased and came again must not have a rev that somebody still remembers.
             born = replace(row, rev=self.clock.now(), owner="", fence=0, lease_until=0)
-            args = (row.account, row.person, born.rev, row.due_at, row.last_at, doc)
+            args = (row.account, row.person, born.rev, row.due_at, row.last_at, row.failed, doc)
             return born if await self.file.write(lambda db: db.execute(INSERT, args).rowcount) else None
         where = (row.account, row.person, row.rev)
-        return await self.file.write(
-            lambda db: update(db, row, (row.due_at, row.last_at, doc, release, release), where)
-        )
+        change = (row.due_at, row.last_at, row.failed, doc, release, release)
+        return await self.file.write(lambda db: update(db, row, change, where))
 
     async def claim(self, account: str, owner: str, lease_ms: int) -> Conversation | None:
         """Take the account's longest-due conversation that nobody holds."""
@@ -105,13 +105,14 @@ class SqliteConversations:
         return [read(row) for row in await self.file.read(lambda db: db.execute(query, args).fetchall())]
 
     async def figures(self, held_accounts: Sequence[str]) -> Figures:
-        """Count what is due now and nobody's, outside the held accounts, and the held replies."""
+        """Count what is due now and nobody's, outside the held accounts, what failed, and the held replies."""
         now = self.clock.now()
         args = (now, now, json.dumps(list(held_accounts)))
 
         def query(db: Connection) -> Figures:
             due, oldest = db.execute(COUNT_DUE, args).fetchone()
-            return Figures(due=due, due_oldest_at=oldest, held=db.execute(COUNT_HELD).fetchone()[0])
+            held, failed = (db.execute(one).fetchone()[0] for one in (COUNT_HELD, COUNT_FAILED))
+            return Figures(due=due, due_oldest_at=oldest, held=held, failed=failed)
 
         return await self.file.read(query)
 

@@ -75,4 +75,10 @@ CREATE TABLE secrets (
 );
 """
 
-MIGRATIONS = (FIRST,)
+FAILED = """
+ALTER TABLE conversations ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+UPDATE conversations SET failed = 1 WHERE json_extract(doc, '$.failed');
+CREATE INDEX conversations_failed ON conversations (account) WHERE failed
+"""
+
+MIGRATIONS = (FIRST, FAILED)

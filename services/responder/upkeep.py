@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from services.common.errors import BotError, Unavailable
 from services.common.metrics import Dependency
 from services.common.ops import Health
+from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.gaps import Gaps
 from services.responder.metrics import ResponderMetrics
@@ -46,6 +48,10 @@ class Upkeep:
         accounts = await self.store.accounts.all()
         silent = [one.account for one in accounts if self.book.silent(one)]
         figures = await self.store.conversations.figures(silent)
+        held = Counter(reason for one in accounts if (reason := self.book.held_for(one)) is not None)
+        for reason in HoldReason:
+            self.metrics.accounts_held.labels(reason).set(held[reason])
+        self.metrics.failed.set(figures.failed)
         self.metrics.due.set(figures.due)
         self.metrics.sends_held.set(figures.held)
         oldest = figures.due_oldest_at

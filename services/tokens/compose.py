@@ -18,7 +18,7 @@ from services.common.logs import configure_logs
 from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health, OpsServer
 from services.common.pb import tokens_pb2, tokens_pb2_grpc
-from services.common.rpc import RpcServer, tls_files
+from services.common.rpc import RpcServer, show_expiry, tls_files
 from services.common.settings import read
 from services.tokens.alerts import NoAlerts, WebAlerts
 from services.tokens.instagram import App, GraphInstagram
@@ -80,7 +80,7 @@ async def serve(settings: Settings) -> None:
         alerts = await make_alerts(settings, stack)
         unfinished = Unfinished()
         servicer = TokensServicer(ports, keyring, metrics, settings.redirect_uri, unfinished)
-        server = await start_server(settings, servicer)
+        server = await start_server(settings, servicer, health.metrics)
         sweep = Sweep(ports, alerts, unfinished, gauges=(metrics, health), seconds=settings.sweep_seconds)
         tasks = [asyncio.ensure_future(run_sweeps(store, sweep, keyring, health))]
         log.info("tokens_started", address=str(settings.listen_address), port=server.port)
@@ -119,9 +119,10 @@ async def make_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts:
     return WebAlerts(session, settings.account_alert_url, settings.alert_secret, settings.connect_url)
 
 
-async def start_server(settings: Settings, servicer: TokensServicer) -> RpcServer:
+async def start_server(settings: Settings, servicer: TokensServicer, metrics: CommonMetrics) -> RpcServer:
     """Serve the RPCs at once: until the store is open they answer UNAVAILABLE."""
     tls = tls_files(settings.grpc_tls_dir)
+    show_expiry(metrics, tls)
     server = RpcServer(settings.listen_address, tls, ALLOWED)
     tokens_pb2_grpc.add_TokensServicer_to_server(servicer, server.server)  # type: ignore[no-untyped-call]  # generated
     if tls is None and not settings.listen_address.is_loopback:

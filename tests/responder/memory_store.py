@@ -117,7 +117,8 @@ class MemoryConversations:
     async def figures(self, held_accounts):
         due = [row.due_at for row in self.due() if row.account not in held_accounts]
         held = len(await self.store.sends.held())
-        return Figures(due=len(due), due_oldest_at=min(due, default=None), held=held)
+        failed = sum(row.failed for row in self.store.rows.values())
+        return Figures(due=len(due), due_oldest_at=min(due, default=None), held=held, failed=failed)
 
 
 @dataclass

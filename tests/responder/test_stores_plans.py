@@ -32,6 +32,7 @@ ALLOWED = re.compile(
     # Read in order up to a limit, or holding only what is listed or counted:
     r"|SCAN conversations USING INDEX conversations_last"
     r"|SCAN conversations USING COVERING INDEX conversations_due"
+    r"|SCAN conversations USING (COVERING )?INDEX conversations_failed"
     r"|SCAN sends USING (COVERING )?INDEX sends_held"
     r"|SCAN accounts USING INDEX sqlite_autoindex_accounts_1"
 )
@@ -167,8 +168,8 @@ def served(collection: str, wanted: dict[str, Any], sort: dict[str, Any]) -> boo
     for fields, only in indexes(collection):
         if not all(name in equal if value is True else name in wanted for name, value in only.items()):
             continue
-        # The primary key finds one document, the index of what is held few; any other one must know every field.
-        if fields[0] != "_id" and "held" not in only and wanted.keys() - {*fields, *only, "$expr"}:
+        # The primary key finds one document, the indexes of what is held or failed few; others must know every field.
+        if fields[0] != "_id" and not {"held", "failed"} & only.keys() and wanted.keys() - {*fields, *only, "$expr"}:
             continue
         rest = list(fields)
         while rest and rest[0] in equal:

@@ -9,9 +9,10 @@ import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.common.metrics import CommonMetrics
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
-from services.common.rpc import Channel, RpcServer, tls_files
+from services.common.rpc import Channel, RpcServer, show_expiry, tls_files
 from services.common.settings import Address
 from services.tokens.keyring import Keyring
 from services.tokens.metrics import TokensMetrics
@@ -184,6 +185,18 @@ async def test_channels_that_share_their_files_all_notice_new_ones(server, autho
     assert [len(channel.retired) for channel in channels] == [1, 1]
     for channel in channels:
         await channel.close()
+
+
+@pytest.mark.parametrize(("ends", "left"), [(timedelta(days=3), 86_400), (timedelta(hours=-1), -3600)])
+async def test_the_metric_tells_which_certificate_ends_first(authority, tmp_path, ends, left):
+    """The authority's lives for a day."""
+    registry = CollectorRegistry()
+    metrics = CommonMetrics(registry, [])
+    assert registry.get_sample_value("igbot_certificate_expiry_seconds") == float("inf")
+    show_expiry(metrics, tls_files(authority.issue(tmp_path / "mine", "tokens", ends=ends)))
+    assert registry.get_sample_value("igbot_certificate_expiry_seconds") == pytest.approx(left, abs=60)
+    later(authority.issue(tmp_path / "mine", "tokens", ends=timedelta(hours=2)))
+    assert registry.get_sample_value("igbot_certificate_expiry_seconds") == pytest.approx(7200, abs=60)
 
 
 async def test_files_that_are_missing_for_a_moment_do_not_stop_calls(server, authority, tmp_path):
