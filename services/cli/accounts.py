@@ -90,12 +90,17 @@ def refresh(account: AccountId, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def check(account: AccountId, *, as_json: AsJson = False) -> None:
+def check(
+    account: AccountId,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Ask Instagram again for missing webhook fields.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Whether one account can work: token, scopes, webhook fields, last message, and what to do if not."""
     from services.cli.remote import ask_tokens
     from services.common.pb import tokens_pb2 as pb
 
-    answer = ask_tokens("Check", pb.CheckRequest(account=account), pb.CheckResponse)
+    answer = ask_tokens("Check", pb.CheckRequest(account=account, repair=repair), pb.CheckResponse)
     findings = [*(facts(finding) for finding in answer.findings), _last_message(answer.account.account)]
     show(findings, ("check", "ok", "found", "advice"), as_json=as_json, nothing="nothing was checked")
     bad = [str(finding["check"]) for finding in findings if not finding["ok"]]

@@ -123,3 +123,4 @@ class Summary:
     least_expiry: dict[AccountState, datetime]
     last_refresh: datetime | None
     rejected: int  # suspected now, or turned within the brake's window
+    unsubscribed: int = 0  # active, but Instagram delivers no messages

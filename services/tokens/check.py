@@ -24,14 +24,23 @@ class Finding:
     advice: str = ""
 
 
-async def check(ports: Ports, account_id: str) -> tuple[Account, list[Finding]]:
-    """Look at an account from all sides; UnknownAccount when there is none. Nothing is changed by looking."""
-    account = await ports.accounts.find(account_id)
-    if account is None:
-        raise UnknownAccount("no such account")
+async def check(ports: Ports, account_id: str, *, repair: bool = False) -> tuple[Account, list[Finding]]:
+    """Look at an account from all sides; UnknownAccount when there is none. Only with `repair` anything is changed."""
+    account = await known(ports, account_id)
+    if repair and account.token is not None and subscription.is_watched(account):
+        await subscription.look(ports, account, ports.keys.open(account.account, TOKEN_FIELD, account.token.sealed))
+        account = await known(ports, account_id)
     findings = [in_state(account), await token_answers(ports, account), in_time(account, ports.clock.now())]
     findings += [granted(account), await webhooks(ports, account)]
     return account, findings
+
+
+async def known(ports: Ports, account_id: str) -> Account:
+    """Read an account by either id; UnknownAccount when there is none."""
+    account = await ports.accounts.find(account_id)
+    if account is None:
+        raise UnknownAccount("no such account")
+    return account
 
 
 def in_state(account: Account) -> Finding:

@@ -41,6 +41,11 @@ class TokensMetrics:
             "Least life left of any active account's token; store-wide.",
             registry=registry,
         )
+        self.unsubscribed = Gauge(
+            "igbot_accounts_unsubscribed",
+            "Active accounts whose messages Instagram does not deliver; store-wide.",
+            registry=registry,
+        )
         self.refreshes = counter(
             registry,
             "igbot_refreshes_total",

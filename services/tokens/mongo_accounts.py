@@ -166,6 +166,7 @@ class MongoAccounts:
             },
             last_refresh=moment(max(issues)) if issues else None,
             rejected=sum(int(group["rejected"]) for group in groups),
+            unsubscribed=sum(int(group["unsubscribed"]) for group in groups),
         )
 
 
@@ -173,6 +174,7 @@ def grouping(rejected_since: int) -> list[Document]:
     """Return the pipeline that counts accounts by state."""
     suspected = {"$and": [{"$in": ["$state", ["active", "limited"]]}, {"$ne": ["$rejected_at", None]}]}
     turned = {"$and": [{"$eq": ["$state", "reauthorize"]}, {"$gt": ["$state_at", rejected_since]}]}
+    silent = {"$and": [{"$eq": ["$state", "active"]}, {"$not": [{"$in": ["messages", "$subscribed_fields"]}]}]}
     rejected = {"$sum": {"$cond": [{"$or": [suspected, turned]}, 1, 0]}}
     return [
         {
@@ -182,6 +184,7 @@ def grouping(rejected_since: int) -> list[Document]:
                 "expiry": {"$min": "$expires_at"},
                 "issued": {"$max": "$issued_at"},
                 "rejected": rejected,
+                "unsubscribed": {"$sum": {"$cond": [silent, 1, 0]}},
             }
         }
     ]

@@ -109,8 +109,8 @@ class TokensServicer(tokens_pb2_grpc.TokensServicer):
         return pb.RefreshResponse(account=to_proto(after), outcome=outcome)
 
     async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:
-        """Look at one account from all sides."""
-        account, found = await check.check(self.ports, request.account)
+        """Look at one account from all sides; ask for its webhooks again first, if the caller wants that."""
+        account, found = await self.unfinished.run(check.check(self.ports, request.account, repair=request.repair))
         findings = [pb.Finding(check=one.check, ok=one.ok, found=one.found, advice=one.advice) for one in found]
         return pb.CheckResponse(account=to_proto(account), findings=findings)
 

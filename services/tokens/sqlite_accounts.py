@@ -195,7 +195,9 @@ def summary(connection: sqlite3.Connection, rejected_since: int) -> Summary:
     """Read the numbers of all accounts."""
     rows = connection.execute(
         "SELECT state, count(*), min(expires_at), max(issued_at), sum(CASE WHEN state IN ('active', 'limited') "
-        "THEN rejected_at IS NOT NULL ELSE state = 'reauthorize' AND state_at > ? END) FROM accounts GROUP BY state",
+        "THEN rejected_at IS NOT NULL ELSE state = 'reauthorize' AND state_at > ? END), "
+        "sum(state = 'active' AND NOT EXISTS (SELECT 1 FROM json_each(document, '$.subscribed_fields') "
+        "WHERE value = 'messages')) FROM accounts GROUP BY state",
         (rejected_since,),
     ).fetchall()
     issues = [row[3] for row in rows if row[3] is not None]
@@ -204,4 +206,5 @@ def summary(connection: sqlite3.Connection, rejected_since: int) -> Summary:
         least_expiry={AccountState(row[0]): moment(row[2]) for row in rows if row[2] is not None},
         last_refresh=moment(max(issues)) if issues else None,
         rejected=sum(int(row[4] or 0) for row in rows),
+        unsubscribed=sum(int(row[5] or 0) for row in rows),
     )

@@ -93,6 +93,7 @@ class Sweep:
         if left < schedule.ALARM_LEFT.total_seconds():
             log.warning("token_close_to_its_end", seconds_left=round(left))
         self.metrics.last_success.set(summary.last_refresh.timestamp() if summary.last_refresh else 0)
+        self.metrics.unsubscribed.set(summary.unsubscribed)
         self.metrics.mass_rejection.set(state.too_many(summary.rejected, judge.in_use(summary)))
 
     async def _loop(self, work: Callable[[], Awaitable[bool]]) -> None:

@@ -113,6 +113,13 @@ def test_a_check_that_finds_nothing_is_exit_code_zero(igbot, tokens):
     assert igbot("accounts", "check", "1").code == 0
 
 
+@pytest.mark.parametrize("words", [(), ("--repair",)])
+def test_a_check_repairs_only_when_it_is_told_to(igbot, tokens, words):
+    tokens.answers["Check"] = pb.CheckResponse(findings=[pb.Finding(check="token", ok=True)])
+    assert igbot("accounts", "check", "1", *words).code == 0
+    assert tokens.asked[-1].repair == bool(words)
+
+
 def test_a_check_tells_when_the_last_message_came(igbot, tokens, conversations):
     tokens.answers["Check"] = pb.CheckResponse(account=SHOP, findings=[pb.Finding(check="token", ok=True)])
     assert "none yet" in igbot("accounts", "check", "1").out

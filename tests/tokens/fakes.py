@@ -125,6 +125,9 @@ class MemoryAccounts:
                 row.rejected_at is not None if row.state in state.LIVE else state.turned_since(row, rejected_since)
                 for row in rows
             ),
+            unsubscribed=sum(
+                row.state == AccountState.ACTIVE and "messages" not in row.subscribed_fields for row in rows
+            ),
         )
 
 

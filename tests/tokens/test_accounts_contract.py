@@ -200,8 +200,8 @@ class TestRota:
 
     async def test_the_summary_counts_states_and_late_rejections(self, store):
         dead = AccountState.REAUTHORIZE
-        await put(store, account(1))
-        await put(store, account(2, rejected_at=BASE - timedelta(days=2)))
+        await put(store, account(1, subscribed_fields=("message_edit", "messages")))
+        await put(store, account(2, rejected_at=BASE - timedelta(days=2), scopes=("messages",)))
         await put(store, account(3, state=dead, state_at=BASE - timedelta(minutes=5), rejected_at=BASE))
         await put(store, account(4, state=dead, state_at=BASE - timedelta(minutes=15), rejected_at=BASE))
         await put(store, account(5, state=AccountState.DISCONNECTED, token=None, rejected_at=BASE))
@@ -210,6 +210,7 @@ class TestRota:
         assert found.least_expiry == dict.fromkeys((AccountState.ACTIVE, dead), BASE + timedelta(days=60))
         assert found.last_refresh == BASE
         assert found.rejected == 2
+        assert found.unsubscribed == 1
 
     async def test_an_empty_store_has_an_empty_summary(self, store):
         found = await store.summary(BASE)

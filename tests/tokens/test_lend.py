@@ -7,7 +7,7 @@ import pytest
 
 from services.common.account_state import AccountState
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
-from services.tokens import check, connect, disconnect, rotate
+from services.tokens import check, connect, disconnect, rotate, subscription
 from services.tokens.judge import Reports
 from services.tokens.keyring import Keyring
 from services.tokens.lend import Lender
@@ -156,6 +156,18 @@ async def test_missing_webhook_fields_are_named(here):
     await connect.connect(here.ports, here.meta.code(), "https://bot.example/oauth/callback")
     found = {one.check: one for one in (await check.check(here.ports, A.account))[1]}
     assert "messaging_postbacks" in found["subscription"].advice
+
+
+async def test_a_repair_asks_for_the_fields_that_the_dashboard_ticks_by_now(here):
+    here.meta.owner()
+    here.meta.offers = {"message_edit"}
+    await connect.connect(here.ports, here.meta.code(), "https://bot.example/oauth/callback")
+    here.meta.offers = set(subscription.WANTED)
+    found = {one.check: one.ok for one in (await check.check(here.ports, A.account))[1]}
+    assert not found["subscription"]
+    account, findings = await check.check(here.ports, A.account, repair=True)
+    assert all(one.ok for one in findings)
+    assert set(account.subscribed_fields) == set(subscription.WANTED)
 
 
 async def test_a_disconnected_account_is_told_to_connect(here):

@@ -145,10 +145,12 @@ class RefreshResponse(_message.Message):
     def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ..., outcome: _Optional[str] = ...) -> None: ...
 
 class CheckRequest(_message.Message):
-    __slots__ = ("account",)
+    __slots__ = ("account", "repair")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    REPAIR_FIELD_NUMBER: _ClassVar[int]
     account: str
-    def __init__(self, account: _Optional[str] = ...) -> None: ...
+    repair: bool
+    def __init__(self, account: _Optional[str] = ..., repair: _Optional[bool] = ...) -> None: ...
 
 class Finding(_message.Message):
     __slots__ = ("check", "ok", "found", "advice")
