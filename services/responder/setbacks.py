@@ -1,4 +1,4 @@
-"""What follows for a row when a pass cannot go on: when to look again, and when a conversation has failed. Rules only."""
+"""What follows for a row when a pass cannot go on: when to look again, when the conversation has failed. Rules only."""
 
 from __future__ import annotations
 
