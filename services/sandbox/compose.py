@@ -64,6 +64,8 @@ def application(stage: Stage, settings: Settings) -> tornado.web.Application:
             ("/sandbox/meet", control_doors.Meet, on),
             ("/sandbox/unsend", control_doors.Unsend, on),
             ("/sandbox/edit", control_doors.Edit, on),
+            ("/sandbox/revoke", control_doors.Revoke, on),
+            ("/sandbox/dashboard", control_doors.Dashboard, on),
             ("/sandbox/faults", control_doors.FaultOrder, on),
             ("/sandbox/ledger", control_doors.LedgerPage, on),
             ("/sandbox/reset", control_doors.Reset, on),

@@ -69,6 +69,37 @@ class Edit(ControlDoor):
         self.do(lambda: shown(self.stage.edit(text_in(self.json_body(), "mid"), text_in(self.json_body(), "text"))))
 
 
+class Revoke(ControlDoor):
+    """POST /sandbox/revoke {account}: the owner changes the password, and every token of the account is dead."""
+
+    def post(self) -> None:
+        """Answer with the account's id."""
+        self.do(self.revoke)
+
+    def revoke(self) -> dict[str, object]:
+        """Kill them."""
+        account = self.stage.world.account(text_in(self.json_body(), "account")).id
+        self.stage.grants.revoke(account)
+        self.stage.ledger.add("oauth", step="revoked", account=account)
+        return {"account": account}
+
+
+class Dashboard(ControlDoor):
+    """POST /sandbox/dashboard {fields}: the webhook fields that are ticked in the app's dashboard."""
+
+    def post(self) -> None:
+        """Answer with those that are ticked now."""
+        self.do(self.tick)
+
+    def tick(self) -> dict[str, object]:
+        """Tick them."""
+        fields = self.json_body().get("fields")
+        if not isinstance(fields, list):
+            raise BadPayload("fields is missing")
+        self.stage.grants.tick([str(name) for name in fields])
+        return {"fields": sorted(self.stage.grants.ticked)}
+
+
 class FaultOrder(ControlDoor):
     """POST /sandbox/faults {target, kind, times, match, …}: let something go wrong. DELETE: no more of it."""
 

@@ -71,6 +71,7 @@ class Grants:
     codes: dict[str, Code] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     fields: dict[str, list[str]] = field(default_factory=dict)
+    ticked: frozenset[str] = FIELDS
 
     def check_app(self, client_id: str, redirect_uri: str) -> None:
         """Refuse an app or a return address that is not the registered one, letter for letter."""
@@ -144,13 +145,18 @@ class Grants:
         return token
 
     def subscribe(self, account: str, names: list[str]) -> None:
-        """Deliver these webhook fields from now on; one unknown name fails all."""
+        """Deliver these webhook fields from now on; one unknown name fails all, one that is not ticked is left out."""
         for place, name in enumerate(names):
             if name not in FIELDS:
                 raise refusals.unknown_field(name, place)
         if not names:
             raise refusals.graph(400, 100, "(#100) The parameter subscribed_fields is required.")
-        self.fields[account] = sorted(set(names))
+        self.fields[account] = sorted(self.ticked.intersection(names))
+
+    def tick(self, names: list[str]) -> None:
+        """Tick these fields in the app's dashboard and no others; what an account loses, it must ask for again."""
+        self.ticked = FIELDS.intersection(names)
+        self.fields = {account: [one for one in kept if one in self.ticked] for account, kept in self.fields.items()}
 
     def unsubscribe(self, account: str) -> None:
         """Deliver nothing any more."""
@@ -161,10 +167,9 @@ class Grants:
         return name in self.fields.get(account, ())
 
     def revoke(self, account: str) -> None:
-        """Kill every token of an account, as when its owner removes the app."""
+        """Kill every token of an account, as when its owner changes the password; its webhooks go on."""
         for token in self.tokens.values():
             token.dead = token.dead or token.account == account
-        self.unsubscribe(account)
 
     def saved(self) -> dict[str, Any]:
         """Everything but the app's own secrets, as JSON."""

@@ -7,7 +7,7 @@ from services.sandbox.keeper import Keeper
 from tests.sandbox.conftest import MIRA, A
 
 
-@pytest.mark.parametrize("path", ["say", "human", "unsend", "edit", "faults", "meet"])
+@pytest.mark.parametrize("path", ["say", "human", "unsend", "edit", "faults", "meet", "revoke", "dashboard"])
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b'{"account":"1","person":"2","text":"t"}', b'{"mid":"m","text":"t"}']
 )
@@ -33,6 +33,27 @@ async def test_somebody_met_may_be_written_to(sandbox):
     token = await sandbox.connect()
     await sandbox.post("/sandbox/meet", {"account": A, "person": "6900000000000001"})
     assert (await sandbox.send(token, "hi", "6900000000000001"))[0] == 200
+
+
+async def test_a_revoked_token_is_dead_and_webhooks_go_on(sandbox):
+    token = await sandbox.connect()
+    await sandbox.say("hello")
+    assert (await sandbox.post("/sandbox/revoke", {"account": A}))[0] == 200
+    assert (await sandbox.send(token, "hi"))[1]["error"]["code"] == 190
+    await sandbox.say("anybody there?")
+    assert await sandbox.ledger("undelivered") == []
+    assert (await sandbox.send(await sandbox.connect(), "hi"))[0] == 200
+
+
+async def test_a_field_that_the_dashboard_does_not_tick_is_not_delivered(sandbox):
+    token = await sandbox.connect()
+    await sandbox.post("/sandbox/dashboard", {"fields": ["message_edit"]})
+    await sandbox.say("hello")
+    assert [entry["event"] for entry in await sandbox.ledger("undelivered")] == ["message"]
+    await sandbox.post("/sandbox/dashboard", {"fields": ["message_edit", "messages"]})
+    await sandbox.post("/v25.0/me/subscribed_apps?subscribed_fields=messages", token=token)
+    await sandbox.say("hello again")
+    assert len(await sandbox.ledger("undelivered")) == 1
 
 
 async def test_the_ledger_is_read_from_where_one_left_off(sandbox):
