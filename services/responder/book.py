@@ -149,9 +149,8 @@ class AccountBook:
         if seen is None:
             return True
         row = seen[1]
-        return (row.state, row.username, row.app_scoped_id) != (known.state, known.username, known.app_scoped_id) or (
-            healed(row, known.state)
-        )
+        told = (known.state, known.username, known.app_scoped_id, known.connected_at)
+        return (row.state, row.username, row.app_scoped_id, row.connected_at) != told or healed(row, known.state)
 
     # --- holds: the account's row keeps its conversations from being claimed ---------------------------------------
 
@@ -238,15 +237,14 @@ class AccountBook:
         """The token service does not have the account any more: what is due there is skipped."""
         await self.change(account, lambda row: replace(row, state=AccountState.DISCONNECTED, hold=None))
 
-    async def change(self, account: str, rule: Callable[[Account], Account]) -> Account:
-        """Write the account's row by a rule, again until nobody was faster."""
-        while True:
-            row = await self.accounts.get(account) or Account(account=account)
+    async def change(self, account: str, rule: Callable[[Account], Account]) -> None:
+        """Write the account's row by a rule, again until nobody was faster. One that was erased does not come back."""
+        while row := await self.accounts.get(account):
             changed = rule(row)
-            saved = row if changed == row and row.rev else await self.accounts.save(changed)
+            saved = row if changed == row else await self.accounts.save(changed)
             if saved is not None:
                 self.remember(saved)
-                return saved
+                return
 
 
 def healed(row: Account, state: str) -> bool:

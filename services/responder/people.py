@@ -177,6 +177,8 @@ class People:
         if decision == "resend":
             if self.store.clock.now() >= row.window_closes_at:
                 raise Undeliverable("window_closed: the customer wrote more than 24 hours ago")
+            if not reply.parts[part].text:
+                raise Undeliverable("text_gone: the retention took the words away; write to the person anew")
             again = self.words(row, reply.parts[part].text, f"{reply_id}-{part}-again")
             await self.hand_in(row, again.id, lambda one, now: with_words(one, again, now))
         await self.change(row, lambda one: replace(one, held=tuple(each for each in one.held if each != reply_id)))

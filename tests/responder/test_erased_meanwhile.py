@@ -1,7 +1,10 @@
 """An erasure that falls between any two writes of a delivery or a pass leaves nothing of the person behind."""
 
+from dataclasses import replace
+
 import pytest
 
+from services.responder.account import HoldReason
 from services.responder.message import Kind, key_of
 from tests.responder.fakes import A
 from tests.responder.town import ANNA, SECOND, Outside, opened
@@ -129,3 +132,25 @@ async def test_an_erased_account_does_not_come_back_by_the_mirror_or_by_another_
         outside.tokens.connect(A)
         await two.book.mirror()
         assert await one.deliver(one.event(text="connected again")) == ["stored"]
+
+
+@pytest.mark.parametrize("change", ["hold", "release", "disconnect", "any"])
+async def test_an_account_that_is_erased_while_its_row_is_changed_stays_erased(town, change):
+    await town.say("hello")
+    await town.book.hold(A, HoldReason.RATE_LIMITED, for_ms=1)
+    town.clock.ms += SECOND
+    real = town.store.accounts
+
+    async def erase():
+        await town.store.erasing.erase(A, "")
+
+    town.book.accounts = Before(real, "get", erase)
+    if change == "release":
+        town.book.seen[A] = (town.clock.now(), await real.get(A))
+    await {
+        "hold": lambda: town.book.hold(A, HoldReason.TOKEN_DEAD, for_ms=SECOND),
+        "release": lambda: town.book.release(A),
+        "disconnect": lambda: town.book.disconnect(A),
+        "any": lambda: town.book.change(A, lambda row: replace(row, username="")),
+    }[change]()
+    assert await real.all() == []

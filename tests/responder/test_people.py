@@ -195,6 +195,19 @@ async def test_a_held_part_is_not_sent_again_outside_the_window(file):
         assert len(await town.people.held("")) == 1
 
 
+async def test_a_held_part_whose_words_are_gone_is_not_sent_again_and_stays_listed(town):
+    await hold_one(town)
+    town.clock.ms += MINUTE
+    await town.say("are you there?")
+    await town.store.erasing.purge(town.clock.now())
+    reply = (await town.people.held(""))[0]
+    with pytest.raises(Undeliverable, match="text_gone"):
+        await town.people.resolve(reply.id, 0, "resend")
+    assert [one.id for one in await town.people.held("")] == [reply.id]
+    await town.people.resolve(reply.id, 0, "drop")
+    assert await town.people.held("") == []
+
+
 @pytest.mark.parametrize(("reply", "part", "decision"), [("nope", 0, "drop"), ("known", 7, "drop"), ("known", 0, "x")])
 async def test_a_wrong_decision_about_a_held_part_changes_nothing(town, reply, part, decision):
     await hold_one(town)
