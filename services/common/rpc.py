@@ -21,6 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.common.errors import BotError, NotAllowed
 from services.common.metrics import CommonMetrics
+from services.common.rpc_log import followed
 from services.common.settings import Address
 
 log = structlog.get_logger(__name__)
@@ -185,7 +186,8 @@ class Guard(grpc.aio.ServerInterceptor):
         inner = getattr(handler, kind)
         if inner is None or str(details.method).startswith("/grpc.health."):
             return handler  # type: ignore[no-any-return]  # grpc's handlers are untyped tuples
-        checked = self._checked(method, guarded(inner), stream=handler.response_streaming)
+        stream = handler.response_streaming
+        checked = followed(method, self._checked(method, guarded(inner), stream=stream), stream=stream)
         return handler._replace(**{kind: checked})  # type: ignore[no-any-return]
 
     def _checked(self, method: str, inner: Callable[..., Any], *, stream: bool) -> Callable[..., Any]:

@@ -124,8 +124,11 @@ class Gateway:
         self.tidy = Tidy(dead, tenure, settings.dead_letter_days, times, now_ms)
         clients = (self.redis.watch, self.redis.work, self.redis.oauth)
         self.monitor = Monitor(clients, prefix, self.inbox, self.gaps, self.metrics, self.health, times, now_ms)
-        door = Door(application(self.desk(tasks, tokens)), self.inbox, settings.secrets, self.metrics)
-        self.web = WebServer(settings.listen_address, door, trust_proxy=settings.trust_proxy)
+        proxy = settings.trust_proxy
+        door = Door(
+            application(self.desk(tasks, tokens)), self.inbox, settings.secrets, self.metrics, trust_proxy=proxy
+        )
+        self.web = WebServer(settings.listen_address, door, trust_proxy=proxy)
         self.tasks: list[asyncio.Task[None]] = []
 
     def connect_redis(self) -> None:

@@ -13,8 +13,10 @@ import structlog
 from services.common.errors import Unavailable
 from services.common.metrics import Dependency
 from services.common.ops import Health
+from services.common.request_id import bound
 from services.gateway.gaps import Gaps
 from services.gateway.hand import Hand
+from services.gateway.handed_on import tell
 from services.gateway.intake import Intake
 from services.gateway.metrics import DeliverOutcome, GatewayMetrics
 from services.gateway.ports import (
@@ -126,13 +128,15 @@ class Dispatcher:
         """Make one call and note its verdicts."""
         works = [work for group in batch for work in group]
         try:
-            verdicts = await self.responder.deliver([(work.delivery.entry.id, work.event) for work in works])
+            with bound(work.delivery.entry.request for work in works):
+                verdicts = await self.responder.deliver([(work.delivery.entry, work.event) for work in works])
         except (ResponderDown, ResponderFault) as error:
             self.metrics.deliver_calls.labels(outcome_of(error)).inc()
             raise
         self.metrics.deliver_calls.labels(DeliverOutcome.OK).inc()
         self.health.report(Dependency.RESPONDER, up=True)
         self.failures = 0
+        tell(works, verdicts)
         self.hand.settle(batch, verdicts, time.monotonic())
 
     async def back_off(self, batch: Batch, error: ResponderDown) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from tornado.httputil import (
 )
 
 from services.common.errors import BadSignature
+from services.common.request_id import HEADER, request_ids, well_formed
 from services.gateway.metrics import GatewayMetrics, WebhookOutcome
 from services.gateway.ports import Inbox, InboxFull
 from services.gateway.webhook import handle_webhook
@@ -63,14 +65,17 @@ class Door(HTTPServerConnectionDelegate):
         secrets: Sequence[bytes],
         metrics: GatewayMetrics,
         *,
+        trust_proxy: bool = False,
         most_requests: int = 1024,
         most_bytes: int = 128 << 20,
     ) -> None:
-        """Refuse deliveries beyond `most_requests` or `most_bytes` under way."""
+        """Refuse deliveries beyond `most_requests` or `most_bytes` under way; take ids from a proxy that is trusted."""
         self.application = application
         self.inbox = inbox
         self.secrets = secrets
         self.metrics = metrics
+        self.trust_proxy = trust_proxy
+        self.new_request = request_ids()
         self.most_requests = most_requests
         self.most_bytes = most_bytes
         self.requests = 0
@@ -78,6 +83,7 @@ class Door(HTTPServerConnectionDelegate):
         self.closing = False
         self.clocks: dict[object, Fork] = {}
         self.less = asyncio.Event()
+        self.refused: Counter[WebhookOutcome] = Counter()
         self.counters = {outcome: metrics.deliveries.labels(outcome) for outcome in WebhookOutcome}
         self.by_secret = [metrics.signatures.labels(str(index)) for index in range(len(secrets))]
 
@@ -92,7 +98,13 @@ class Door(HTTPServerConnectionDelegate):
         self.clocks.pop(server_conn, None)
 
     def sweep(self, now: float) -> None:
-        """Close connections whose headers or body take too long. One look a second costs less than two timers each."""
+        """Close connections whose headers or body take too long. One look a second costs less than two timers each.
+
+        What was refused is told here as well: strangers who try must not fill the log.
+        """
+        if self.refused:
+            log.warning("deliveries_refused", **{str(outcome): times for outcome, times in self.refused.items()})
+            self.refused.clear()
         for fork in [one for one in self.clocks.values() if one.due <= now]:
             fork.connection.close()
 
@@ -112,7 +124,7 @@ class Fork(HTTPMessageDelegate):
     """Reads a delivery itself, and hands any other request to the application."""
 
     __slots__ = (
-        "answered", "chunks", "connection", "counted", "door", "due", "server", "signature", "size", "way",
+        "answered", "chunks", "connection", "counted", "door", "due", "request", "server", "signature", "size", "way",
     )  # fmt: skip
 
     def __init__(self, door: Door, server: object, connection: HTTP1Connection) -> None:
@@ -125,6 +137,7 @@ class Fork(HTTPMessageDelegate):
         self.chunks: list[bytes] = []
         self.size = 0
         self.signature: str | None = None
+        self.request = ""
         self.answered = False
         self.counted = False
 
@@ -147,6 +160,8 @@ class Fork(HTTPMessageDelegate):
         door.requests += 1
         self.counted = True
         self.signature = headers.get("X-Hub-Signature-256")
+        if door.trust_proxy and well_formed(given := headers.get(HEADER, "")):
+            self.request = given
         # Tornado answers a body over its own limit with 400; ours is 413, so the limit is kept here.
         self.connection.set_max_body_size(1 << 62)
         length = headers.get("Content-Length", "")
@@ -179,7 +194,8 @@ class Fork(HTTPMessageDelegate):
             return
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         try:
-            index, kept = handle_webhook(body, self.signature or "", self.door.secrets, self.door.inbox)
+            door, request = self.door, self.request or self.door.new_request()
+            index, kept = handle_webhook(body, self.signature or "", door.secrets, door.inbox, request)
         except BadSignature:
             self.answer(WebhookOutcome.NO_SIGNATURE if self.signature is None else WebhookOutcome.BAD_SIGNATURE)
             return
@@ -203,6 +219,8 @@ class Fork(HTTPMessageDelegate):
         self.answered = True
         self.let_go()
         self.door.counters[outcome].inc()
+        if outcome is not WebhookOutcome.KEPT:
+            self.door.refused[outcome] += 1
         last = b"Connection: close\r\n\r\n" if self.door.closing else b"\r\n"
         self.connection.write(ANSWERS[OUTCOMES[outcome]] + last)
         self.connection.finish()

@@ -12,9 +12,10 @@ import grpc.aio
 from services.common.errors import Unavailable
 from services.common.pb import responder_pb2 as pb
 from services.common.pb import responder_pb2_grpc as rpc
+from services.common.request_id import outgoing
 from services.common.rpc import Channel
 from services.gateway.events import Event, Kind
-from services.gateway.ports import Outcome, ResponderDown, ResponderFault, ResponderSlow, Verdict
+from services.gateway.ports import Entry, Outcome, ResponderDown, ResponderFault, ResponderSlow, Verdict
 
 SLOW = frozenset({grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED})
 # These speak of the responder or of the way to it, never of an event: a wrong certificate must not fill `dead`.
@@ -40,11 +41,13 @@ class GrpcResponder:
         self.deliver_seconds = deliver_seconds
         self.long_seconds = long_seconds
 
-    async def deliver(self, events: Sequence[tuple[str, Event]]) -> list[Verdict]:
-        """Hand over events, each with the id of its delivery; one verdict each, in order."""
-        request = pb.DeliverRequest(events=[written(delivery, event) for delivery, event in events])
+    async def deliver(self, events: Sequence[tuple[Entry, Event]]) -> list[Verdict]:
+        """Hand over events, each with the delivery that it came in; one verdict each, in order."""
+        request = pb.DeliverRequest(events=[written(entry, event) for entry, event in events])
         try:
-            answer = await self.channel.stub(rpc.ResponderStub).Deliver(request, timeout=self.deliver_seconds)
+            answer = await self.channel.stub(rpc.ResponderStub).Deliver(
+                request, timeout=self.deliver_seconds, metadata=outgoing()
+            )
         except grpc.aio.AioRpcError as error:
             raise fault(error) from error
         if len(answer.verdicts) != len(events):
@@ -55,7 +58,7 @@ class GrpcResponder:
         """Compare every account's recent messages with the store; return how many were missing."""
         stub = self.channel.stub(rpc.ConversationsStub)
         try:
-            answer = await stub.CheckGaps(pb.CheckGapsRequest(), timeout=self.long_seconds)
+            answer = await stub.CheckGaps(pb.CheckGapsRequest(), timeout=self.long_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"CheckGaps: {error.code().name}") from error
         return int(answer.found)
@@ -64,7 +67,7 @@ class GrpcResponder:
         """Erase everything about an account."""
         stub = self.channel.stub(rpc.ConversationsStub)
         try:
-            await stub.Erase(pb.EraseRequest(account=account), timeout=self.long_seconds)
+            await stub.Erase(pb.EraseRequest(account=account), timeout=self.long_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Erase: {error.code().name}") from error
 
@@ -83,7 +86,7 @@ def read(outcome: int, reason: str) -> Verdict:
     return Verdict(Outcome(outcome) if outcome in {one.value for one in Outcome} else Outcome.LATER, reason)
 
 
-def written(delivery: str, event: Event) -> Any:
+def written(entry: Entry, event: Event) -> Any:
     """Return an event as the proto has it."""
     return pb.Event(
         kind=KINDS[event.kind],
@@ -104,5 +107,6 @@ def written(delivery: str, event: Event) -> Any:
         action=event.action,
         emoji=event.emoji,
         referral=event.referral,
-        delivery=delivery,
+        delivery=entry.id,
+        request=entry.request,
     )

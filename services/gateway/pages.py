@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 import structlog
 import tornado.web
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from services.common.errors import BotError, NotAllowed, Unavailable
+from services.common.request_id import HEADER, request_ids, well_formed
 from services.gateway.connect import App, Departure, Return, Visitor, handle_connect, handle_oauth_callback
 from services.gateway.metrics import ConnectOutcome, GatewayMetrics
 from services.gateway.outcomes import Ending, Page
@@ -24,6 +26,7 @@ from services.gateway.times import Times
 from services.gateway.webhook import answer_challenge
 
 log = structlog.get_logger(__name__)
+new_request = request_ids()
 
 HERE = Path(__file__).parent
 CSP = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -72,6 +75,18 @@ class Door(tornado.web.RequestHandler):
     def initialize(self, desk: Desk) -> None:
         """Keep what the use cases need."""
         self.desk = desk
+
+    def prepare(self) -> None:
+        """Begin the lines, and the calls, of this request with its id."""
+        given = self.request.headers.get(HEADER, "") if self.desk.trust_proxy else ""
+        clear_contextvars()
+        bind_contextvars(request=given if well_formed(given) else new_request())
+
+    def on_finish(self) -> None:
+        """Log what was served; never the address, which holds codes and states."""
+        door = type(self).__name__.lower()
+        took = round(self.request.request_time() * 1000, 1)
+        log.info("page_served", door=door, method=self.request.method, status=self.get_status(), ms=took)
 
     def set_default_headers(self) -> None:
         """Nothing is stored, framed, sniffed, or told to other sites."""
@@ -257,6 +272,9 @@ class Nowhere(Door):
     def prepare(self) -> None:
         """Answer 404."""
         raise tornado.web.HTTPError(404)
+
+    def on_finish(self) -> None:
+        """Say nothing: strangers who look for doors must not fill the log."""
 
 
 def when(at_ms: int) -> str:

@@ -31,8 +31,11 @@ class ResponderSlow(ResponderDown):
 class Inbox(Protocol):
     """Where deliveries are kept before they are answered 200."""
 
-    def keep(self, body: bytes) -> Future[None]:
-        """Return a future that is done when the body is safe; InboxFull or Unavailable when it is not."""
+    def keep(self, body: bytes, request: str) -> Future[None]:
+        """Return a future that is done when the body is safe; InboxFull or Unavailable when it is not.
+
+        `request` is kept with it: the id that follows the delivery through all logs.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Entry:
     id: str
     at_ms: int
     body: bytes
+    request: str = ""  # the id that follows it through all logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class Verdict:
 class Responder(Protocol):
     """The responder; raises ResponderDown, ResponderSlow or ResponderFault."""
 
-    async def deliver(self, events: Sequence[tuple[str, Event]]) -> list[Verdict]:
+    async def deliver(self, events: Sequence[tuple[Entry, Event]]) -> list[Verdict]:
         """Hand over events, each with the id of its delivery; one verdict each, in order."""
 
     async def check_gaps(self) -> int:

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 MOST_ENTRIES = 256
 MOST_BYTES = 8 << 20
 
-Waiting = tuple[bytes, asyncio.Future[None]]
+Waiting = tuple[bytes, str, asyncio.Future[None]]
 
 
 class RedisInbox:
@@ -49,13 +49,13 @@ class RedisInbox:
         """Begin to write."""
         self.task = asyncio.create_task(self.run())
 
-    def keep(self, body: bytes) -> asyncio.Future[None]:
+    def keep(self, body: bytes, request: str) -> asyncio.Future[None]:
         """Return a future that is done when the body is safe; InboxFull or Unavailable when it is not."""
         future = asyncio.get_running_loop().create_future()
         if self.full:
             future.set_exception(InboxFull("the inbox is full"))
         else:
-            self.waiting.append((body, future))
+            self.waiting.append((body, request, future))
             self.wake.set()
         return future
 
@@ -79,7 +79,9 @@ class RedisInbox:
     async def write(self, batch: list[Waiting]) -> None:
         """Write one batch and tell each body's owner."""
         at = str(self.now_ms())
-        commands: list[Command] = [("XADD", self.stream, "*", "body", body, "at", at) for body, _ in batch]
+        commands: list[Command] = [
+            ("XADD", self.stream, "*", "body", body, "at", at, "request", request) for body, request, _ in batch
+        ]
         try:
             replies = await self.wire.exchange(commands, self.times.keep_again if self.failed else self.times.keep)
         except Exception as error:  # this loop must live: without it every delivery would wait for ever
@@ -89,11 +91,11 @@ class RedisInbox:
             self.waiting.clear()
             unforeseen = not isinstance(error, RedisError | OSError)
             log.warning("inbox_write_failed", error=type(error).__name__, deliveries=len(batch), exc_info=unforeseen)
-            for _, future in batch:
+            for *_, future in batch:
                 refuse(future, Unavailable("Redis does not answer"))
             return
         self.failed = False
-        for (_, future), reply in zip(batch, replies, strict=True):
+        for (*_, future), reply in zip(batch, replies, strict=True):
             self.tell(future, reply)
 
     def tell(self, future: asyncio.Future[None], reply: Any) -> None:

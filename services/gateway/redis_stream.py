@@ -119,12 +119,18 @@ async def ours() -> AsyncIterator[None]:
 
 
 def entry(entry_id: bytes, fields: list[bytes] | None) -> Entry:
-    """Make an entry of what Redis keeps; its id tells the time when the field is missing."""
+    """Make an entry of what Redis keeps; its id tells the time, and is what follows it, where a field is missing."""
     words = fields or []
     found = dict(zip(words[::2], words[1::2], strict=True))
     at = found.get(b"at", b"")
     name = entry_id.decode()
-    return Entry(name, int(at) if at.isdigit() else int(name.partition("-")[0]), found.get(b"body", b""))
+    request = found.get(b"request")
+    return Entry(
+        name,
+        int(at) if at.isdigit() else int(name.partition("-")[0]),
+        found.get(b"body", b""),
+        request.decode(errors="replace") if request else name,
+    )
 
 
 def dead_fields(letter: DeadLetter) -> list[str | bytes]:

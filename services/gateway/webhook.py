@@ -11,13 +11,15 @@ from services.gateway.ports import Inbox
 from services.gateway.signature import verify_body
 
 
-def handle_webhook(body: bytes, signature: str, secrets: Sequence[bytes], inbox: Inbox) -> tuple[int, Future[None]]:
+def handle_webhook(
+    body: bytes, signature: str, secrets: Sequence[bytes], inbox: Inbox, request: str
+) -> tuple[int, Future[None]]:
     """Return which app secret signed the body, and a future that is done when the body is safe.
 
     Raises BadSignature before anything else is done with the bytes. The future raises InboxFull or Unavailable.
     It is a future and not a coroutine, since a task for each delivery costs a tenth of its whole time.
     """
-    return verify_body(body, signature, secrets), inbox.keep(body)
+    return verify_body(body, signature, secrets), inbox.keep(body, request)
 
 
 def answer_challenge(mode: str, given: bytes, expected: bytes, challenge: str) -> str:

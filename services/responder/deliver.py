@@ -229,6 +229,6 @@ class Deliver:
         read_before = message.answered_by == Skip.NOTHING_TO_ANSWER  # as history, before its delivery came
         if message.answered_by and not read_before:
             return row
-        one = as_pending(message, stop=stop)
+        one = as_pending(message, stop=stop, request=event.request)
         added = record.add_message(row, one, start=start, now=now, policy=self.policy)
         return record.unmarked(added, message) if read_before and added != row else added

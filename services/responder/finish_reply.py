@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from services.common.request_id import bound
 from services.responder.message import HUMAN, Author, Kind, Message, key_of
 from services.responder.metrics import ResponderMetrics
 from services.responder.model import Conversation, PartState, Reply
@@ -57,7 +58,17 @@ class Finisher:
             self.told.pop(next(iter(self.told)))
         if not reply.unsettled:
             self.metrics.replies.labels(reply.outcome).inc()
-        log.info("reply_finished", account=reply.account, reply=reply.id, outcome=reply.outcome)
+        with bound(one.request for one in reply.answers):
+            log.info(
+                "reply_finished",
+                account=reply.account,
+                person=reply.person,
+                reply=reply.id,
+                outcome=reply.outcome,
+                mids=[one.mid for one in reply.answers],
+                sent=[part.mid for part in reply.parts if part.mid],
+                text=" ".join(part.text for part in reply.parts),
+            )
 
 
 def said(reply: Reply) -> list[Message]:

@@ -46,6 +46,7 @@ class Incoming:
     action: str = ""
     emoji: str = ""
     referral: str = ""
+    request: str = ""  # the id that follows its delivery through the logs
 
 
 class Outcome(StrEnum):
@@ -176,7 +177,7 @@ def note_of(event: Incoming) -> str:
     return "; ".join(notes)
 
 
-def as_pending(message: Message, *, stop: bool) -> Pending:
+def as_pending(message: Message, *, stop: bool, request: str = "") -> Pending:
     """Return a stored message as one that waits for an answer."""
     return Pending(
         key=message.key,
@@ -185,6 +186,7 @@ def as_pending(message: Message, *, stop: bool) -> Pending:
         recorded_at=message.recorded_at,
         edit=message.edit,
         stop=stop,
+        request=request,
     )
 
 

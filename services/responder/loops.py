@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.common.errors import BotError, NotConnected, Unavailable
+from services.common.request_id import bound
 from services.responder.book import AccountBook
 from services.responder.model import Conversation
 from services.responder.ports import Store
@@ -122,13 +123,20 @@ class Claimer:
 
     async def work(self, row: Conversation) -> None:
         """Work on one conversation; whatever happens, the loop lives and the lease lets another try."""
-        try:
-            await self.worker.handle_message(row)
-        except Unavailable as error:
-            log.warning("pass_interrupted", account=row.account, error=str(error))
-        except Exception as error:
-            log.exception("pass_failed", account=row.account, person=row.person)
-            await self.worker.blame(row, error)
+        with bound(requests_of(row), account=row.account, person=row.person):
+            try:
+                await self.worker.handle_message(row)
+            except Unavailable as error:
+                log.warning("pass_interrupted", error=str(error))
+            except Exception as error:
+                log.exception("pass_failed")
+                await self.worker.blame(row, error)
+
+
+def requests_of(row: Conversation) -> list[str]:
+    """Return the ids that follow the messages which a pass is about."""
+    answered = row.reply.answers if row.reply else ()
+    return [one.request for one in (*answered, *row.unanswered)]
 
 
 def in_turn(due: set[str], last: str) -> list[str]:

@@ -64,6 +64,7 @@ class Pending:
     edit: int = 0
     stop: bool = False  # a stop word: gets one confirmation
     asked_for: bool = False  # Resume(answer_pending) wants it answered although it came in a pause
+    request: str = ""  # the id that follows its delivery through the logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

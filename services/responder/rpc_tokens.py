@@ -13,6 +13,7 @@ from services.common.errors import BotError, NotConnected, Unavailable, UnknownA
 from services.common.graph_errors import GraphError
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb.tokens_pb2_grpc import TokensStub
+from services.common.request_id import outgoing
 from services.common.rpc import Channel
 from services.responder.outside import KnownAccount, Lent
 
@@ -33,7 +34,9 @@ class RpcTokens:
         if lent is not None and (self.monotonic() - at) * 1000 < min(fresh_ms, 60_000):
             return lent
         try:
-            found = await self.channel.stub(TokensStub).GetToken(pb.GetTokenRequest(account=account), timeout=DEADLINE)
+            found = await self.channel.stub(TokensStub).GetToken(
+                pb.GetTokenRequest(account=account), timeout=DEADLINE, metadata=outgoing()
+            )
         except grpc.aio.AioRpcError as error:
             self.kept.pop(account, None)
             raise ours(error) from None
@@ -55,7 +58,7 @@ class RpcTokens:
         )
         request = pb.ReportRejectedRequest(account=lent.account, version=lent.version, error=reported)
         try:
-            answer = await self.channel.stub(TokensStub).ReportRejected(request, timeout=DEADLINE)
+            answer = await self.channel.stub(TokensStub).ReportRejected(request, timeout=DEADLINE, metadata=outgoing())
         except grpc.aio.AioRpcError as failed:
             raise ours(failed) from None
         return str(answer.state)
@@ -63,7 +66,9 @@ class RpcTokens:
     async def accounts(self) -> list[KnownAccount]:
         """Return every account."""
         try:
-            answer = await self.channel.stub(TokensStub).ListAccounts(pb.ListAccountsRequest(), timeout=DEADLINE)
+            answer = await self.channel.stub(TokensStub).ListAccounts(
+                pb.ListAccountsRequest(), timeout=DEADLINE, metadata=outgoing()
+            )
         except grpc.aio.AioRpcError as failed:
             raise ours(failed) from None
         return [

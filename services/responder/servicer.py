@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
+import structlog
 
 from services.common.pb import responder_pb2 as pb
 from services.common.pb import responder_pb2_grpc as rpc
+from services.common.request_id import bound
 from services.responder.decide import state_of
 from services.responder.deliver import Deliver
 from services.responder.gaps import Gaps
@@ -17,6 +19,8 @@ from services.responder.incoming import Incoming, IncomingKind, Outcome, Verdict
 from services.responder.message import Attached, Author, Message
 from services.responder.model import Conversation, PartState, Reply
 from services.responder.people import People
+
+log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -58,12 +62,31 @@ class ResponderServicer(rpc.ResponderServicer):
     async def Deliver(self, request: pb.DeliverRequest, context: Context) -> pb.DeliverResponse:
         """Store events; one verdict each, in order."""
         known = [event for event in request.events if event.kind in KINDS]
-        found = iter(await self.deliver.deliver([incoming(event) for event in known]))
+        with bound(event.request for event in known):
+            found = iter(await self.deliver.deliver([incoming(event) for event in known]))
         unknown = Verdict(Outcome.IGNORED, "unknown_kind")
         verdicts = [next(found) if event.kind in KINDS else unknown for event in request.events]
+        for event, verdict in zip(request.events, verdicts, strict=True):
+            tell(event, verdict)
         return pb.DeliverResponse(
             verdicts=[pb.Verdict(outcome=OUTCOMES[one.outcome], reason=one.reason) for one in verdicts]
         )
+
+
+def tell(event: pb.Event, verdict: Verdict) -> None:
+    """Log what became of an event."""
+    log.info(
+        "event_recorded",
+        request=event.request,
+        delivery=event.delivery,
+        account=event.account,
+        person=event.recipient if event.is_echo or event.sender == event.account else event.sender,
+        mid=event.mid,
+        kind=str(KINDS.get(event.kind, "unknown")),
+        outcome=str(verdict.outcome),
+        reason=verdict.reason,
+        text=event.text,
+    )
 
 
 @dataclass
@@ -162,6 +185,7 @@ def incoming(event: pb.Event) -> Incoming:
         action=event.action,
         emoji=event.emoji,
         referral=event.referral,
+        request=event.request,
     )
 
 

@@ -15,6 +15,7 @@ from services.common.errors import Unavailable
 from services.gateway.events import Event
 from services.gateway.grpc_responder import written
 from services.gateway.parse import parse
+from services.gateway.ports import Entry
 from services.responder.incoming import Incoming, IncomingKind
 from services.responder.message import Kind, key_of
 from services.responder.metrics import Skip
@@ -27,12 +28,13 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 CASES = json.loads((FIXTURES / "cases.json").read_text())["cases"]
 SKIPS = {str(skip) for skip in Skip} | {"human"}
 BASE = 1_790_856_000_000
+ENTRY = Entry("1-0", BASE, b"", "request1")
 
 
 def events_of(name):
     """What the gateway would hand over of a fixture."""
     items = parse((FIXTURES / name).read_bytes(), BASE)
-    return [incoming(written("", item.what)) for item in items if isinstance(item.what, Event)]
+    return [incoming(written(ENTRY, item.what)) for item in items if isinstance(item.what, Event)]
 
 
 ALL = [event for case in CASES for event in events_of(case["file"])]

@@ -54,7 +54,7 @@ class Attachment(_message.Message):
     def __init__(self, type: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("kind", "account", "sender", "recipient", "timestamp_ms", "mid", "text", "attachments", "is_echo", "is_unsupported", "standby", "payload", "reply_to_mid", "story_id", "num_edit", "action", "emoji", "referral", "delivery")
+    __slots__ = ("kind", "account", "sender", "recipient", "timestamp_ms", "mid", "text", "attachments", "is_echo", "is_unsupported", "standby", "payload", "reply_to_mid", "story_id", "num_edit", "action", "emoji", "referral", "delivery", "request")
     KIND_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +74,7 @@ class Event(_message.Message):
     EMOJI_FIELD_NUMBER: _ClassVar[int]
     REFERRAL_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
     kind: Kind
     account: str
     sender: str
@@ -93,7 +94,8 @@ class Event(_message.Message):
     emoji: str
     referral: str
     delivery: str
-    def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., account: _Optional[str] = ..., sender: _Optional[str] = ..., recipient: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., mid: _Optional[str] = ..., text: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., is_echo: _Optional[bool] = ..., is_unsupported: _Optional[bool] = ..., standby: _Optional[bool] = ..., payload: _Optional[str] = ..., reply_to_mid: _Optional[str] = ..., story_id: _Optional[str] = ..., num_edit: _Optional[int] = ..., action: _Optional[str] = ..., emoji: _Optional[str] = ..., referral: _Optional[str] = ..., delivery: _Optional[str] = ...) -> None: ...
+    request: str
+    def __init__(self, kind: _Optional[_Union[Kind, str]] = ..., account: _Optional[str] = ..., sender: _Optional[str] = ..., recipient: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., mid: _Optional[str] = ..., text: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., is_echo: _Optional[bool] = ..., is_unsupported: _Optional[bool] = ..., standby: _Optional[bool] = ..., payload: _Optional[str] = ..., reply_to_mid: _Optional[str] = ..., story_id: _Optional[str] = ..., num_edit: _Optional[int] = ..., action: _Optional[str] = ..., emoji: _Optional[str] = ..., referral: _Optional[str] = ..., delivery: _Optional[str] = ..., request: _Optional[str] = ...) -> None: ...
 
 class Verdict(_message.Message):
     __slots__ = ("outcome", "reason")
