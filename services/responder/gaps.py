@@ -36,8 +36,12 @@ class Gaps:
     checked: dict[tuple[str, str], int] = field(default_factory=dict)  # conversation -> its updated_at last time
 
     async def check_all(self, accounts: Sequence[Account]) -> tuple[int, int]:
-        """Check the active ones of these accounts; return how many, and how many messages were missing."""
-        active = [one for one in accounts if one.state == AccountState.ACTIVE]
+        """Check the active ones of these accounts; return how many, and how many messages were missing.
+
+        When an account was connected is the mirror's news: what was said before is none of our business, so an account
+        of which nobody told that yet waits for it.
+        """
+        active = [one for one in accounts if one.state == AccountState.ACTIVE and one.connected_at]
         found = [await self.check(one) for one in active]
         return len(active), sum(found)
 

@@ -331,6 +331,23 @@ async def test_the_gap_check_records_and_answers_what_no_delivery_brought(town):
     assert town.writer.asked[-1][-1] == "are you open?"
 
 
+async def test_the_gap_check_leaves_alone_what_was_said_before_the_account_was_connected(town):
+    """A token does not tell when its account was connected; until the token service has said it, nothing is looked at."""
+    for account in (A, B):
+        town.tokens.connect(account)
+        town.tokens.known[account] = replace(town.tokens.known[account], connected_at=town.clock.now())
+        town.instagram.put(account, ANNA, shown("before", "who are you?", town.clock.now() - MINUTE))
+    await town.book.resolve(A)  # as a delivery does
+    town.clock.ms += 2 * MINUTE
+    assert await town.gaps.check_all(await town.store.accounts.all()) == (0, 0)
+    await town.book.mirror()
+    town.instagram.put(A, ANNA, shown("since", "are you open?", town.clock.now()))
+    town.clock.ms += 2 * MINUTE
+    assert await town.gaps.check_all(await town.store.accounts.all()) == (2, 1)
+    await town.run()
+    assert [asked[-1] for asked in town.writer.asked] == ["are you open?"]
+
+
 async def test_the_gap_check_takes_a_persons_words_for_a_takeover_and_leaves_our_own_alone(town):
     await town.say("hello")
     await town.run()
