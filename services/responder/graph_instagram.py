@@ -6,6 +6,7 @@ https://developers.facebook.com/docs/instagram-platform/instagram-api-with-insta
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from services.common.graph_errors import Fault
 from services.common.graph_usage import Usage
 from services.responder.model import FOREVER
 from services.responder.outside import BreakerOpen, Lent, Reading, Shown, Talk
+from services.responder.outside import unheard as no_wait
 
 FIELDS = "id,created_time,from,to,message"
 READABLE = 20
@@ -64,17 +66,18 @@ class GraphInstagram:
         body = {"recipient": {"id": person}, "sender_action": action}
         await self.client.post("me/messages", body, token=revealed(lent), timeout=3)
 
-    async def read(self, lent: Lent, person: str) -> Reading | None:
+    async def read(self, lent: Lent, person: str, *, waited: Callable[[float], None] = no_wait) -> Reading | None:
         """Return the newest messages; None when Instagram lists no such conversation."""
-        listed = await self.look(lent, "me/conversations", {"platform": "instagram", "user_id": person})
+        whose = {"platform": "instagram", "user_id": person}
+        listed = await self.look(lent, "me/conversations", whose, waited)
         found = [text_of(one.get("id")) for one in rows(listed.body.get("data"))]
         if not found or not found[0]:
             return None
-        answer = await self.look(lent, found[0], {"fields": f"messages{{{FIELDS}}}"})
+        answer = await self.look(lent, found[0], {"fields": f"messages{{{FIELDS}}}"}, waited)
         messages = answer.body.get("messages")
         many = rows(messages.get("data")) if isinstance(messages, dict) else []
         more = isinstance(messages, dict) and bool(mapping(messages.get("paging")).get("next"))
-        shown = [await self.detailed(lent, one) for one in many[:READABLE]]
+        shown = [await self.detailed(lent, one, waited) for one in many[:READABLE]]
         readable = tuple(one for one in shown if one is not None)
         gone = (one for one, found in zip(many, shown, strict=False) if found is None)
         hidden = tuple(moment(one.get("created_time")) or FOREVER for one in gone)
@@ -103,11 +106,11 @@ class GraphInstagram:
             raise
         return text_of(answer.body.get("username"))
 
-    async def detailed(self, lent: Lent, one: Mapping[str, Any]) -> Shown | None:
+    async def detailed(self, lent: Lent, one: Mapping[str, Any], waited: Callable[[float], None]) -> Shown | None:
         """Return a listed message, asked for by itself when the list holds only its id."""
         if "from" not in one and not one.get("is_unsupported"):
             try:
-                one = (await self.look(lent, text_of(one.get("id")), {"fields": FIELDS})).body
+                one = (await self.look(lent, text_of(one.get("id")), {"fields": FIELDS}, waited)).body
             except GraphFailure as failure:
                 if failure.fault is Fault.GONE:
                     return None
@@ -119,11 +122,15 @@ class GraphInstagram:
             text=str(one.get("message") or ""),
         )
 
-    async def look(self, lent: Lent, path: str, params: Mapping[str, str]) -> Answer:
+    async def look(
+        self, lent: Lent, path: str, params: Mapping[str, str], waited: Callable[[float], None] = no_wait
+    ) -> Answer:
         """Read, in the account's turn."""
         if lent.account not in self.readers:
             self.readers[lent.account] = AsyncLimiter(2, 1)
+        began = asyncio.get_running_loop().time()
         async with self.readers[lent.account]:
+            waited(asyncio.get_running_loop().time() - began)
             return await self.client.get(path, params, token=revealed(lent))
 
     @asynccontextmanager

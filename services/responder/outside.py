@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -128,6 +128,10 @@ class Talk:
     updated_at: int
 
 
+def unheard(_seconds: float) -> None:
+    """Let the time that was spent waiting for a turn be."""
+
+
 class Instagram(Protocol):
     """The Graph API for one account's conversations. Failures are services.common.graph.GraphFailure."""
 
@@ -139,8 +143,11 @@ class Instagram(Protocol):
         """Show that the message was seen, or that an answer is being typed."""
         ...
 
-    async def read(self, lent: Lent, person: str) -> Reading | None:
-        """Return the newest messages; None when Instagram lists no such conversation."""
+    async def read(self, lent: Lent, person: str, *, waited: Callable[[float], None] = unheard) -> Reading | None:
+        """Return the newest messages; None when Instagram lists no such conversation.
+
+        `waited` is told the seconds that each call of it waited for its turn, whatever comes of it.
+        """
         ...
 
     async def talks(self, lent: Lent) -> list[Talk]:

@@ -46,9 +46,9 @@ def sight(
 
 
 def looked(
-    row: Conversation, reply_id: str, n: int, seen: Sight, *, mid: str, now: int, times: Times
+    row: Conversation, reply_id: str, n: int, seen: Sight, *, mid: str, late: int, now: int, times: Times
 ) -> Conversation | None:
-    """Write down what one look at the conversation showed."""
+    """Write down what one look at the conversation showed, which was `late` by so many ms, for want of a turn."""
 
     def change(part: Part) -> Part | None:
         if part.state is not PartState.UNKNOWN:
@@ -57,7 +57,7 @@ def looked(
             return replace(part, state=PartState.SENT, mid=mid, error="")
         if seen is Sight.ABSENT:
             return absent(part, now, times)
-        return unreadable(part, now, times)
+        return unreadable(part, now, times, late)
 
     changed = change_part(row, reply_id, n, change)
     if changed is None:
@@ -80,9 +80,9 @@ def absent(part: Part, now: int, times: Times) -> Part:
     return replace(part, state=PartState.READY, resent=part.resent + 1, absent_at=0, check_at=0)
 
 
-def unreadable(part: Part, now: int, times: Times) -> Part:
-    """Nobody can tell: keep looking for ten minutes, then hold it for a person."""
-    since = part.unreadable_since or now
+def unreadable(part: Part, now: int, times: Times, late: int) -> Part:
+    """Nobody can tell: keep looking for ten minutes, then hold it for a person. Waiting for a turn is no looking."""
+    since = min(now, part.unreadable_since + late) if part.unreadable_since else now
     if now - since >= times.unreadable_for:
         return replace(part, state=PartState.HELD, unreadable_since=since, error="unreadable")
     return replace(part, unreadable_since=since, check_at=now + times.looks_apart)

@@ -209,8 +209,9 @@ class Worker:
         """Read the conversation for an unknown part, and write down what that shows."""
         account = await self.book.current(row.account)
         part = reply.parts[n]
+        waits = [(self.store.clock.now() - part.check_at) / 1000]
         try:
-            reading = await self.instagram.read(await self.lend(row.account), row.person)
+            reading = await self.instagram.read(await self.lend(row.account), row.person, waited=waits.append)
         except (BotError, TimeoutError) as error:
             log.warning("conversation_unreadable", account=row.account, error=str(error))
             seen, mid = settle.Sight.UNREADABLE, ""
@@ -221,7 +222,8 @@ class Worker:
             ours = {account.account, account.app_scoped_id} - {""}
             seen, mid = settle.sight(part, reading, ours=ours, known=known, times=self.times)
         now = self.store.clock.now()
-        changed = settle.looked(row, reply.id, n, seen, mid=mid, now=now, times=self.times)
+        late = int(sum(waits) * 1000)
+        changed = settle.looked(row, reply.id, n, seen, mid=mid, late=late, now=now, times=self.times)
         log.info("unknown_send_looked", account=row.account, reply=reply.id, part=n, seen=seen)
         return row if changed is None else await self.store.conversations.save(changed)
 

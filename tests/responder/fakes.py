@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.graph import GraphFailure
 from services.common.graph_errors import GraphError
-from services.responder.outside import KnownAccount, Lent, ModelDown, Reading, Shown, Talk, Written
+from services.responder.outside import KnownAccount, Lent, ModelDown, Reading, Shown, Talk, Written, unheard
 
 A, B = "17841400000000001", "17841400000000002"
 SCOPED = {A: "27640000000000001", B: "27640000000000002"}
@@ -123,6 +123,7 @@ class FakeInstagram:
     acts: list = field(default_factory=list)
     reads: list = field(default_factory=list)
     unreadable: bool = False
+    queue: int = 0  # how long (ms) a read waits for its turn
     usernames: dict = field(default_factory=dict)
     always: object = None  # what every POST meets once the script is over
 
@@ -151,7 +152,9 @@ class FakeInstagram:
     async def act(self, lent, person, action):
         self.acts.append((lent.account, person, action))
 
-    async def read(self, lent, person):
+    async def read(self, lent, person, *, waited=unheard):
+        self.clock.ms += self.queue
+        waited(self.queue / 1000)
         self.reads.append((self.clock.now(), lent.account, person))
         if self.unreadable:
             raise SILENCE

@@ -100,7 +100,7 @@ class World:
     async def act(self, lent, person, action):
         return None
 
-    async def read(self, lent, person):
+    async def read(self, lent, person, *, waited=None):
         await self.gates.passed("read")
         if not self.readable:
             return None

@@ -146,11 +146,15 @@ async def test_a_profile_may_be_hidden(case, status, name):
         assert bool(found) == bool(name)
 
 
-async def test_reads_are_paced_to_two_a_second_an_account():
+async def test_reads_are_paced_to_two_a_second_an_account_and_tell_how_long_they_waited():
     async with instagram(always(lambda: fixture("conversation_none"))) as api:
+        waits = []
         began = asyncio.get_running_loop().time()
-        await asyncio.gather(*(api.read(LENT, LEO) for _ in range(4)))
+        await asyncio.gather(*(api.read(LENT, LEO, waited=waits.append) for _ in range(4)))
         assert asyncio.get_running_loop().time() - began > 0.9
+        assert len(waits) == 4
+        assert min(waits) < 0.3
+        assert max(waits) > 0.8
 
 
 @pytest.mark.parametrize(

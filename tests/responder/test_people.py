@@ -162,6 +162,29 @@ async def test_a_part_that_nobody_can_find_is_held_after_ten_minutes_listed_and_
     assert len(town.instagram.posts) == 1
 
 
+async def test_waiting_for_a_turn_at_the_conversations_api_does_not_count_towards_the_ten_minutes(town):
+    town.instagram.script = [SILENCE]
+    town.instagram.unreadable = True
+    town.instagram.queue = 2 * MINUTE
+    await town.say("hello")
+    await town.run(for_ms=HOUR)
+    assert len(town.instagram.reads) > 20
+    assert await town.parts() == ["unknown"]
+    town.instagram.queue = 0
+    await town.run(for_ms=9 * MINUTE)
+    assert len(await town.people.held(A)) == 1
+
+
+async def test_neither_does_the_time_that_nobody_looked(town):
+    town.instagram.script = [SILENCE]
+    town.instagram.unreadable = True
+    await town.say("hello")
+    await town.run(for_ms=MINUTE)
+    town.clock.ms += HOUR  # the responder is down
+    await town.run(for_ms=MINUTE)
+    assert await town.parts() == ["unknown"]
+
+
 async def test_a_held_part_is_sent_again_when_a_person_says_so_and_answers_nothing_newer(town):
     await hold_one(town)
     newer = await town.say("and this?", at=town.clock.now())
