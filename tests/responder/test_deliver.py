@@ -332,7 +332,7 @@ async def test_the_gap_check_records_and_answers_what_no_delivery_brought(town):
 
 
 async def test_the_gap_check_leaves_alone_what_was_said_before_the_account_was_connected(town):
-    """A token does not tell when its account was connected; until the token service has said it, nothing is looked at."""
+    """A token does not tell when its account was connected: until the token service has, nothing is looked at."""
     for account in (A, B):
         town.tokens.connect(account)
         town.tokens.known[account] = replace(town.tokens.known[account], connected_at=town.clock.now())
