@@ -223,7 +223,8 @@ def rest(row: Conversation, until: int | None, reason: Wait | None, *, now: int,
     if until is not None:
         until = max(until, now + times.pass_floor)
     recent = tuple(at for at in row.replied_at if at > now - DAY)
-    return Rest(replace(row, due_at=until, waiting_for=reason, replied_at=recent))
+    failed = row.failed and bool(row.unanswered)  # whom a person answered, nobody needs to look after any more
+    return Rest(replace(row, due_at=until, waiting_for=reason, replied_at=recent, failed=failed))
 
 
 def state_of(row: Conversation, *, now: int) -> State:

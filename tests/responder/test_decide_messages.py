@@ -398,6 +398,17 @@ async def test_a_fault_that_nobody_foresaw_counts_and_never_loops(town):
     assert len(town.writer.prompts) == 8
 
 
+async def test_a_failed_conversation_that_a_person_answers_is_failed_no_more(town):
+    town.writer.script = [ModelRefused("400")] * 8
+    await town.say("hello")
+    await town.run(for_ms=HOUR)
+    assert (await town.row()).failed
+    await town.human("I am sorry, here I am")
+    await town.run(for_ms=3 * SECOND)
+    assert not (await town.row()).failed
+    assert (await town.row()).unanswered == ()
+
+
 async def test_retry_makes_a_failed_conversation_due_at_once(town):
     town.writer.script = [ModelRefused("400")] * 8
     await town.say("hello")
