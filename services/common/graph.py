@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ import aiohttp
 from services.common.graph_errors import GraphFailure as GraphFailure  # noqa: PLC0414 - callers may name it from here
 from services.common.graph_errors import read_error
 from services.common.graph_usage import Usage, read_usage
+from services.common.traffic import Target, unwatched
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
@@ -33,11 +35,18 @@ class Answer:
 class GraphClient:
     """Calls addresses below one base, for example `https://graph.instagram.com/v25.0`."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, timeout: float) -> None:
-        """Use the given session; `timeout` is in seconds for a whole call."""
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        timeout: float,
+        timed: Callable[[Target], AbstractContextManager[None]] = unwatched,
+    ) -> None:
+        """Use the given session; `timeout` is in seconds for a whole call, which is made in a `timed`."""
         self.session = session
         self.base = base.rstrip("/")
         self.timeout = timeout
+        self.timed = timed
 
     async def get(self, path: str, params: Mapping[str, str], *, token: str = "", timeout: float = 0) -> Answer:
         """Read. The token goes into the query as Meta documents it, and into the header where that is accepted."""
@@ -61,8 +70,12 @@ class GraphClient:
         return await self._call("DELETE", path, params={"access_token": token}, headers=bearer(token))
 
     async def _call(self, method: str, path: str, *, timeout: float = 0, **options: Any) -> Answer:
+        with self.timed(target_of(method, path, options.get("json"))):
+            return await self._ask(method, path, timeout or self.timeout, **options)
+
+    async def _ask(self, method: str, path: str, seconds: float, **options: Any) -> Answer:
         address = path if path.startswith("http") else f"{self.base}/{path.lstrip('/')}"
-        limit = aiohttp.ClientTimeout(total=timeout or self.timeout)
+        limit = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self.session.request(
                 method, address, timeout=limit, allow_redirects=False, **options
@@ -79,7 +92,20 @@ class GraphClient:
             raise GraphFailure(f"not called: {type(error).__name__}", reached=False) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # `from None`: the foreign error's text holds the address, and the address may hold the token.
-            raise GraphFailure(f"no answer: {type(error).__name__}", reached=True) from None
+            slow = isinstance(error, TimeoutError)
+            raise GraphFailure(f"no answer: {type(error).__name__}", reached=True, slow=slow) from None
+
+
+def target_of(method: str, path: str, body: Mapping[str, Any] | None) -> Target:
+    """Return what kind of call this is."""
+    if path.startswith("http"):
+        return Target.OAUTH
+    last = path.rpartition("/")[2]
+    if method == "POST" and last == "messages":
+        return Target.GRAPH_ACTION if body and "sender_action" in body else Target.GRAPH_SEND
+    if last == "subscribed_apps":
+        return Target.GRAPH_SUBSCRIPTION
+    return Target.GRAPH_TOKEN if last in {"access_token", "refresh_access_token"} else Target.GRAPH_READ
 
 
 def bearer(token: str) -> dict[str, str]:

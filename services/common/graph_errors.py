@@ -255,10 +255,12 @@ class GraphFailure(Unavailable):
         reached: bool,
         error: GraphError | None = None,
         usage: Usage | None = None,
+        slow: bool = False,
     ) -> None:
-        """Keep what was answered, if anything was."""
+        """Keep what was answered, if anything was; `slow` when nothing was in time."""
         super().__init__(message)
         self.reached = reached
+        self.slow = slow
         self.error = error
         self.usage = usage or Usage()
 

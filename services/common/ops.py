@@ -12,6 +12,20 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from services.common.metrics import CommonMetrics, Dependency
 from services.common.settings import Address
+from services.common.traffic import ANSWERED, Ending, Target, Traffic
+
+BEHIND = {
+    Target.TOKENS: Dependency.TOKENS,
+    Target.RESPONDER: Dependency.RESPONDER,
+    Target.MODEL: Dependency.MODEL,
+    Target.OAUTH: Dependency.GRAPH,
+    Target.GRAPH_TOKEN: Dependency.GRAPH,
+    Target.GRAPH_SUBSCRIPTION: Dependency.GRAPH,
+    Target.GRAPH_SEND: Dependency.GRAPH,
+    Target.GRAPH_ACTION: Dependency.GRAPH,
+    Target.GRAPH_READ: Dependency.GRAPH,
+}
+"""What fails when a call fails; the operator's own addresses are nobody's dependency."""
 
 
 class Health:
@@ -34,6 +48,21 @@ class Health:
         self.checks[dependency] = "ok" if up else why or "failing"
         if up:
             self.waiting.discard(dependency)
+
+    def listen(self, calls: Traffic) -> None:
+        """Learn from a service's calls whether those whom it calls answer; before the first call they count as up."""
+        for dependency in {BEHIND[Target(one)] for one in calls.times if one in BEHIND}:
+            self.report(dependency, up=True)
+        calls.heard = self.hear
+
+    def hear(self, target: str, ending: Ending) -> None:
+        """Note how a call ended; one that was given up by ourselves tells nothing."""
+        dependency = BEHIND.get(Target(target))
+        if dependency is None or ending is Ending.LEFT:
+            return
+        found = "ok" if ending in ANSWERED else f"{target}: {ending}"
+        if self.checks.get(dependency) != found:
+            self.report(dependency, up=ending in ANSWERED, why=found)
 
     def note(self, check: str, found: str) -> None:
         """Show one more line in /readyz, for people."""

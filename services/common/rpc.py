@@ -10,6 +10,7 @@ import functools
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from services.common.errors import BotError, NotAllowed
 from services.common.metrics import CommonMetrics
 from services.common.rpc_log import followed
 from services.common.settings import Address
+from services.common.traffic import Ending, Traffic, Watch, counted
 
 log = structlog.get_logger(__name__)
 
@@ -167,10 +169,11 @@ def _guarded_stream(method: Callable[..., Any]) -> Callable[..., Any]:
 class Guard(grpc.aio.ServerInterceptor):
     """Checks who calls, and turns our errors into their status."""
 
-    def __init__(self, allowed: Identities | None, *, tls: bool) -> None:
-        """Without TLS nobody can be told apart, so everybody may call."""
+    def __init__(self, allowed: Identities | None, *, tls: bool, traffic: Traffic | None = None) -> None:
+        """Without TLS nobody can be told apart, so everybody may call; calls are counted in `traffic`."""
         self.allowed = allowed or {}
         self.tls = tls
+        self.traffic = traffic
 
     async def intercept_service(
         self,
@@ -187,7 +190,8 @@ class Guard(grpc.aio.ServerInterceptor):
         if inner is None or str(details.method).startswith("/grpc.health."):
             return handler  # type: ignore[no-any-return]  # grpc's handlers are untyped tuples
         stream = handler.response_streaming
-        checked = followed(method, self._checked(method, guarded(inner), stream=stream), stream=stream)
+        inner = self._checked(method, guarded(counted(self.traffic, method, inner)), stream=stream)
+        checked = followed(method, inner, stream=stream)
         return handler._replace(**{kind: checked})  # type: ignore[no-any-return]
 
     def _checked(self, method: str, inner: Callable[..., Any], *, stream: bool) -> Callable[..., Any]:
@@ -206,20 +210,28 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return streamed if stream else unary
 
-    @staticmethod
-    async def _require(context: grpc.aio.ServicerContext[Any, Any], method: str, allowed: frozenset[str]) -> None:
+    async def _require(self, context: grpc.aio.ServicerContext[Any, Any], method: str, allowed: frozenset[str]) -> None:
         caller = identity(context)
         if caller not in allowed:
             log.warning("rpc_refused", method=method, caller=caller)
+            if self.traffic is not None:
+                self.traffic.note(method, Ending.REFUSED, 0)
             await context.abort(NotAllowed.rpc, f"{caller or 'an unnamed caller'} may not call {method}")
 
 
 class RpcServer:
     """A gRPC server with health; `port` is the bound one."""
 
-    def __init__(self, address: Address, tls: TlsFiles | None = None, allowed: Identities | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        tls: TlsFiles | None = None,
+        allowed: Identities | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
         """Bind the port; a port in use is an OSError that names it."""
-        self.server = grpc.aio.server(interceptors=[Guard(allowed, tls=tls is not None)], options=SERVER_OPTIONS)
+        guard = Guard(allowed, tls=tls is not None, traffic=traffic)
+        self.server = grpc.aio.server(interceptors=[guard], options=SERVER_OPTIONS)
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         try:
@@ -248,10 +260,11 @@ Stub = TypeVar("Stub")
 class Channel:
     """A channel to one service that survives new certificates: grpc cannot reload a client's, so it is made anew."""
 
-    def __init__(self, address: Address | str, tls: TlsFiles | None = None) -> None:
-        """Connect lazily; nothing is called yet."""
+    def __init__(self, address: Address | str, tls: TlsFiles | None = None, watch: Watch = nullcontext) -> None:
+        """Connect lazily; nothing is called yet. Callers make their calls in a `watch`."""
         self.address = str(address)
         self.tls = tls
+        self.watch = watch
         self.made: grpc.aio.Channel | None = None
         self.stamp: tuple[int, ...] = ()
         self.retired: list[grpc.aio.Channel] = []

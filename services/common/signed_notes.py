@@ -10,11 +10,13 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import aiohttp
 from pydantic import SecretStr
 
 from services.common.errors import Unavailable
+from services.common.traffic import Watch
 
 TIMEOUT_SECONDS = 10
 
@@ -22,15 +24,22 @@ TIMEOUT_SECONDS = 10
 class SignedNotes:
     """Posts notes to one address."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, secret: SecretStr, name: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, secret: SecretStr, name: str, watch: Watch = nullcontext
+    ) -> None:
         """Post to `url`, which errors call by `name`: the address itself may hold a key."""
         self.session = session
         self.url = url
         self.secret = secret
         self.name = name
+        self.watch = watch
 
     async def post(self, content: Mapping[str, object]) -> None:
         """Post one note; anything but a 2xx is Unavailable."""
+        with self.watch():
+            await self._post(content)
+
+    async def _post(self, content: Mapping[str, object]) -> None:
         body = json.dumps(content).encode()
         headers = {"Content-Type": "application/json", "X-Igbot-Signature-256": signature(self.secret, body)}
         limit = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)

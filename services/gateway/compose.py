@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health, OpsServer
 from services.common.rpc import Channel, show_expiry, tls_files
 from services.common.settings import read
+from services.common.traffic import Target
 from services.gateway import redis_clients
 from services.gateway.connect import App
 from services.gateway.dispatcher import Dispatcher
@@ -27,7 +29,7 @@ from services.gateway.events import Nothing, Reason
 from services.gateway.gaps import Gaps
 from services.gateway.grpc_responder import GrpcResponder
 from services.gateway.grpc_tokens import GrpcTokens
-from services.gateway.metrics import GatewayMetrics
+from services.gateway.metrics import DEPENDENCIES, GatewayMetrics
 from services.gateway.monitor import Monitor
 from services.gateway.pages import Desk, application
 from services.gateway.redis_dead import RedisDeadLetters
@@ -44,7 +46,6 @@ from services.gateway.times import Times
 
 log = structlog.get_logger(__name__)
 
-DEPENDENCIES = (Dependency.REDIS, Dependency.RESPONDER)
 # Load balancers learn from /readyz that we go; until then they still send requests.
 NOTICE_SECONDS = 3.0
 
@@ -79,6 +80,13 @@ async def serve(settings: Settings, times: Times | None = None) -> None:
         crashed(ended)
 
 
+def declare(registry: CollectorRegistry, *, secrets: int = 1) -> tuple[CommonMetrics, GatewayMetrics]:
+    """Declare every metric of the service, for so many app secrets; docs/metrics.md is made from this."""
+    return CommonMetrics(registry, DEPENDENCIES), GatewayMetrics(
+        registry, secrets=secrets, ignored=Nothing, dead=Reason
+    )
+
+
 @dataclass(slots=True)
 class Redises:
     """The clients of one Redis, each for one use, so that none waits for another."""
@@ -96,12 +104,17 @@ class Gateway:
         self.settings = settings
         self.times = times
         self.registry = CollectorRegistry()
-        self.metrics = GatewayMetrics(self.registry, secrets=len(settings.secrets), ignored=Nothing, dead=Reason)
-        self.health = Health(CommonMetrics(self.registry, DEPENDENCIES), [Dependency.REDIS])
+        common, self.metrics = declare(self.registry, secrets=len(settings.secrets))
+        self.health = Health(common, [Dependency.REDIS])
+        self.health.listen(self.metrics.calls)
         self.ops = OpsServer(settings.ops_address, self.health, self.registry)
         tls = tls_files(settings.grpc_tls_dir)
         show_expiry(self.health.metrics, tls)
-        self.channels = [Channel(address, tls) for address in (settings.tokens_address, settings.responder_address)]
+        timed = self.metrics.calls.timed
+        self.channels = [
+            Channel(settings.tokens_address, tls, partial(timed, Target.TOKENS)),
+            Channel(settings.responder_address, tls, partial(timed, Target.RESPONDER)),
+        ]
         tokens = GrpcTokens(self.channels[0], settings.redirect_uri, times.connect)
         responder = GrpcResponder(self.channels[1], times.deliver, times.gaps)
         self.connect_redis()

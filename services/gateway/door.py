@@ -85,6 +85,7 @@ class Door(HTTPServerConnectionDelegate):
         self.less = asyncio.Event()
         self.refused: Counter[WebhookOutcome] = Counter()
         self.counters = {outcome: metrics.deliveries.labels(outcome) for outcome in WebhookOutcome}
+        self.seconds = metrics.webhook_seconds
         self.by_secret = [metrics.signatures.labels(str(index)) for index in range(len(secrets))]
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
@@ -124,7 +125,8 @@ class Fork(HTTPMessageDelegate):
     """Reads a delivery itself, and hands any other request to the application."""
 
     __slots__ = (
-        "answered", "chunks", "connection", "counted", "door", "due", "request", "server", "signature", "size", "way",
+        "answered", "began", "chunks", "connection", "counted", "door", "due", "request", "server", "signature", "size",
+        "way",
     )  # fmt: skip
 
     def __init__(self, door: Door, server: object, connection: HTTP1Connection) -> None:
@@ -140,6 +142,7 @@ class Fork(HTTPMessageDelegate):
         self.request = ""
         self.answered = False
         self.counted = False
+        self.began = math.inf
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Any:
         """Choose the way."""
@@ -189,6 +192,7 @@ class Fork(HTTPMessageDelegate):
         if self.way:
             self.way.finish()
             return
+        self.began = time.monotonic()
         if self.size > LARGEST_BODY:
             self.answer(WebhookOutcome.TOO_LARGE)
             return
@@ -221,6 +225,7 @@ class Fork(HTTPMessageDelegate):
         self.door.counters[outcome].inc()
         if outcome is not WebhookOutcome.KEPT:
             self.door.refused[outcome] += 1
+        self.door.seconds.observe(max(0.0, time.monotonic() - self.began))
         last = b"Connection: close\r\n\r\n" if self.door.closing else b"\r\n"
         self.connection.write(ANSWERS[OUTCOMES[outcome]] + last)
         self.connection.finish()

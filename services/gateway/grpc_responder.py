@@ -45,9 +45,10 @@ class GrpcResponder:
         """Hand over events, each with the delivery that it came in; one verdict each, in order."""
         request = pb.DeliverRequest(events=[written(entry, event) for entry, event in events])
         try:
-            answer = await self.channel.stub(rpc.ResponderStub).Deliver(
-                request, timeout=self.deliver_seconds, metadata=outgoing()
-            )
+            with self.channel.watch():
+                answer = await self.channel.stub(rpc.ResponderStub).Deliver(
+                    request, timeout=self.deliver_seconds, metadata=outgoing()
+                )
         except grpc.aio.AioRpcError as error:
             raise fault(error) from error
         if len(answer.verdicts) != len(events):
@@ -58,7 +59,8 @@ class GrpcResponder:
         """Compare every account's recent messages with the store; return how many were missing."""
         stub = self.channel.stub(rpc.ConversationsStub)
         try:
-            answer = await stub.CheckGaps(pb.CheckGapsRequest(), timeout=self.long_seconds, metadata=outgoing())
+            with self.channel.watch():
+                answer = await stub.CheckGaps(pb.CheckGapsRequest(), timeout=self.long_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"CheckGaps: {error.code().name}") from error
         return int(answer.found)
@@ -67,7 +69,8 @@ class GrpcResponder:
         """Erase everything about an account."""
         stub = self.channel.stub(rpc.ConversationsStub)
         try:
-            await stub.Erase(pb.EraseRequest(account=account), timeout=self.long_seconds, metadata=outgoing())
+            with self.channel.watch():
+                await stub.Erase(pb.EraseRequest(account=account), timeout=self.long_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Erase: {error.code().name}") from error
 

@@ -34,7 +34,10 @@ class GrpcTokens:
         """Trade a code for an account; raises ConnectFailed."""
         request = pb.ConnectRequest(code=code, redirect_uri=self.redirect_uri)
         try:
-            answer = await self.channel.stub(rpc.TokensStub).Connect(request, timeout=self.seconds, metadata=outgoing())
+            with self.channel.watch():
+                answer = await self.channel.stub(rpc.TokensStub).Connect(
+                    request, timeout=self.seconds, metadata=outgoing()
+                )
         except grpc.aio.AioRpcError as error:
             detail = error.details() or ""
             raise ConnectFailed(fault(error.code(), detail), detail) from error
@@ -44,9 +47,10 @@ class GrpcTokens:
         """Drop an account's token; return its professional id, empty when it was never known."""
         request = pb.DisconnectRequest(account=account, reason=reason)
         try:
-            answer = await self.channel.stub(rpc.TokensStub).Disconnect(
-                request, timeout=self.seconds, metadata=outgoing()
-            )
+            with self.channel.watch():
+                answer = await self.channel.stub(rpc.TokensStub).Disconnect(
+                    request, timeout=self.seconds, metadata=outgoing()
+                )
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Disconnect: {error.code().name}") from error
         return str(answer.account)
@@ -55,7 +59,8 @@ class GrpcTokens:
         """Erase a disconnected account."""
         request = pb.ForgetRequest(app_scoped_id=app_scoped_id)
         try:
-            await self.channel.stub(rpc.TokensStub).Forget(request, timeout=self.seconds, metadata=outgoing())
+            with self.channel.watch():
+                await self.channel.stub(rpc.TokensStub).Forget(request, timeout=self.seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Forget: {error.code().name}") from error
 

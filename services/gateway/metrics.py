@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.common.metrics import counter
+from services.common.metrics import Dependency, counter
+from services.common.traffic import Target, Traffic, outbound_calls
+
+DEPENDENCIES = (Dependency.REDIS, Dependency.TOKENS, Dependency.RESPONDER)
 
 
 class WebhookOutcome(StrEnum):
@@ -61,6 +64,20 @@ class ConnectOutcome(StrEnum):
     BAD_STATE = "bad_state"
 
 
+class PageName(StrEnum):
+    """The addresses that browsers and Meta's forms use."""
+
+    HOME = "home"
+    CONNECT = "connect"
+    CALLBACK = "callback"
+    WEBHOOK_SET_UP = "webhook_set_up"
+    DEAUTHORIZE = "deauthorize"
+    DATA_DELETION = "data_deletion"
+    DELETION_STATE = "deletion_state"
+    STYLE = "style"
+    NOWHERE = "nowhere"
+
+
 class GatewayMetrics:
     """The gateway: deliveries in, inbox, dead letters, the dispatcher, owners that connect."""
 
@@ -80,6 +97,21 @@ class GatewayMetrics:
             "outcome",
             WebhookOutcome,
         )
+        self.webhook_seconds = Histogram(
+            "igbot_webhook_seconds",
+            "From the whole body of a delivery to the answer.",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1),
+            registry=registry,
+        )
+        self.pages = Traffic(
+            registry,
+            "page_request",
+            "page",
+            PageName,
+            texts=("Requests for pages and forms, by page and how they ended.", "Time to answer a page or form."),
+            buckets=(0.005, 0.02, 0.05, 0.1, 0.3, 1, 3, 10),
+        )
+        self.calls = outbound_calls(registry, (Target.TOKENS, Target.RESPONDER))
         self.inbox_entries = Gauge(
             "igbot_inbox_entries",
             "Deliveries that wait in the inbox; store-wide.",

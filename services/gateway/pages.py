@@ -17,8 +17,9 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from services.common.errors import BotError, NotAllowed, Unavailable
 from services.common.request_id import HEADER, request_ids, well_formed
+from services.common.traffic import ending_of_http
 from services.gateway.connect import App, Departure, Return, Visitor, handle_connect, handle_oauth_callback
-from services.gateway.metrics import ConnectOutcome, GatewayMetrics
+from services.gateway.metrics import ConnectOutcome, GatewayMetrics, PageName
 from services.gateway.outcomes import Ending, Page
 from services.gateway.ports import Doorkeeper, States, Tasks, Tokens
 from services.gateway.requests_of_meta import DEAUTHORIZE, DELETION, look_up, take_request
@@ -70,11 +71,11 @@ class Desk:
 
 
 class Door(tornado.web.RequestHandler):
-    """Headers that every page carries, and errors as pages."""
+    """Headers that every page carries, errors as pages, and a count of both."""
 
-    def initialize(self, desk: Desk) -> None:
-        """Keep what the use cases need."""
-        self.desk = desk
+    def initialize(self, desk: Desk, page: PageName) -> None:
+        """Keep what the use cases need, and by which name requests are counted."""
+        self.desk, self.page = desk, page
 
     def prepare(self) -> None:
         """Begin the lines, and the calls, of this request with its id."""
@@ -83,10 +84,10 @@ class Door(tornado.web.RequestHandler):
         bind_contextvars(request=given if well_formed(given) else new_request())
 
     def on_finish(self) -> None:
-        """Log what was served; never the address, which holds codes and states."""
-        door = type(self).__name__.lower()
-        took = round(self.request.request_time() * 1000, 1)
-        log.info("page_served", door=door, method=self.request.method, status=self.get_status(), ms=took)
+        """Log and count what was served; never the address, which holds codes and states."""
+        status, took = self.get_status(), self.request.request_time()
+        self.desk.metrics.pages.note(self.page, ending_of_http(status), took)
+        log.info("page_served", door=self.page, method=self.request.method, status=status, ms=round(took * 1000, 1))
 
     def set_default_headers(self) -> None:
         """Nothing is stored, framed, sniffed, or told to other sites."""
@@ -284,20 +285,20 @@ def when(at_ms: int) -> str:
 
 def application(desk: Desk) -> tornado.web.Application:
     """Return everything but `POST /webhook`."""
-    routes: list[tuple[str, Any]] = [
-        ("/", Home),
-        ("/connect", Connect),
-        ("/oauth/callback", Callback),
-        ("/webhook", WebhookSetUp),
-        ("/deauthorize", Deauthorize),
-        ("/data-deletion", DataDeletion),
-        ("/data-deletion/([A-Za-z0-9_-]{1,64})", DeletionState),
-        ("/style.css", Style),
+    routes: list[tuple[str, Any, PageName]] = [
+        ("/", Home, PageName.HOME),
+        ("/connect", Connect, PageName.CONNECT),
+        ("/oauth/callback", Callback, PageName.CALLBACK),
+        ("/webhook", WebhookSetUp, PageName.WEBHOOK_SET_UP),
+        ("/deauthorize", Deauthorize, PageName.DEAUTHORIZE),
+        ("/data-deletion", DataDeletion, PageName.DATA_DELETION),
+        ("/data-deletion/([A-Za-z0-9_-]{1,64})", DeletionState, PageName.DELETION_STATE),
+        ("/style.css", Style, PageName.STYLE),
     ]
     return tornado.web.Application(
-        [(path, handler, {"desk": desk}) for path, handler in routes],
+        [(path, handler, {"desk": desk, "page": page}) for path, handler, page in routes],
         default_handler_class=Nowhere,
-        default_handler_args={"desk": desk},
+        default_handler_args={"desk": desk, "page": PageName.NOWHERE},
         template_path=str(HERE / "templates"),
         autoescape="xhtml_escape",
         log_function=cast("Any", lambda _handler: None),  # the access log prints query strings: codes and states

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 
 import structlog
@@ -28,6 +29,7 @@ from services.common.pb import responder_pb2_grpc as rpc
 from services.common.rpc import Channel, RpcServer, show_expiry, tls_files
 from services.common.settings import read
 from services.common.signed_notes import SignedNotes
+from services.common.traffic import Target, Traffic
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
@@ -35,14 +37,14 @@ from services.responder.gaps import Gaps
 from services.responder.graph_instagram import GraphInstagram
 from services.responder.handover import Handovers
 from services.responder.loops import Alarm, Claimer, every
-from services.responder.metrics import ResponderMetrics
+from services.responder.metrics import DEPENDENCIES, ResponderMetrics
 from services.responder.mongo_store import MongoStore
 from services.responder.openai_writer import OpenAIWriter, openai_client
 from services.responder.people import People
 from services.responder.ports import Store
 from services.responder.post import Poster
 from services.responder.rpc_tokens import RpcTokens
-from services.responder.servicer import ALLOWED, ConversationsServicer, ResponderServicer
+from services.responder.servicer import ALLOWED, METHODS, ConversationsServicer, ResponderServicer
 from services.responder.settings import Settings
 from services.responder.sqlite_store import SqliteStore
 from services.responder.times import DAY, Times
@@ -78,19 +80,18 @@ async def serve(settings: Settings) -> None:
     """Serve until a signal; then release what is not being sent, finish what is."""
     stopped = life.stop_signal()
     registry = CollectorRegistry()
-    health = Health(
-        CommonMetrics(registry, [Dependency.DATABASE, Dependency.TOKENS, Dependency.MODEL, Dependency.GRAPH]),
-        [Dependency.DATABASE],
-    )
+    common, metrics = declare(registry)
+    health = Health(common, [Dependency.DATABASE])
+    health.listen(metrics.calls)
     async with AsyncExitStack() as stack:
         ops = OpsServer(settings.ops_address, health, registry)
         stack.callback(ops.close)
         store = make_store(settings)
-        parts = await make_parts(settings, store, ResponderMetrics(registry), health, stopped, stack)
+        parts = await make_parts(settings, store, metrics, health, stopped, stack)
         stack.push_async_callback(store.close)  # after the server, which answers until it is stopped
         tls = tls_files(settings.grpc_tls_dir)
         show_expiry(health.metrics, tls)
-        server = RpcServer(settings.listen_address, tls, ALLOWED)
+        server = RpcServer(settings.listen_address, tls, ALLOWED, metrics.rpcs)
         rpc.add_ResponderServicer_to_server(ResponderServicer(parts.deliver), server.server)  # type: ignore[no-untyped-call]  # generated
         conversations = ConversationsServicer(parts.people, parts.gaps, store.clock.now)
         rpc.add_ConversationsServicer_to_server(conversations, server.server)  # type: ignore[no-untyped-call]  # generated
@@ -100,6 +101,11 @@ async def serve(settings: Settings) -> None:
             life.settle_memory()
             await run_loops(settings, parts, stopped, health)
         health.stopping = True
+
+
+def declare(registry: CollectorRegistry) -> tuple[CommonMetrics, ResponderMetrics]:
+    """Declare every metric of the service; docs/metrics.md is made from this."""
+    return CommonMetrics(registry, DEPENDENCIES), ResponderMetrics(registry, methods=METHODS)
 
 
 def make_store(settings: Settings) -> Store:
@@ -120,13 +126,14 @@ async def make_parts(
 ) -> Parts:
     """Put the use cases together."""
     times = Times().divided(settings.igbot_test_time_divisor) if settings.igbot_test_time_divisor != 1 else Times()
-    channel = Channel(settings.tokens_address, tls_files(settings.grpc_tls_dir))
+    calls = metrics.calls
+    channel = Channel(settings.tokens_address, tls_files(settings.grpc_tls_dir), partial(calls.timed, Target.TOKENS))
     stack.push_async_callback(channel.close)
     session = await stack.enter_async_context(graph.session(settings.graph_url))
     tokens = RpcTokens(channel, time.monotonic)
     base = f"{settings.graph_url.rstrip('/')}/{settings.graph_version}"
     book = AccountBook(store.accounts, tokens, store.clock, times)
-    instagram = GraphInstagram(graph.GraphClient(session, base, GRAPH_TIMEOUT), heard=book.heard)
+    instagram = GraphInstagram(graph.GraphClient(session, base, GRAPH_TIMEOUT, calls.timed), heard=book.heard)
     client = openai_client(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
     stack.push_async_callback(client.close)
     writer = OpenAIWriter(client, settings.openai_model, settings.model_timeout_seconds, settings.model_stream, metrics)
@@ -160,7 +167,7 @@ async def make_parts(
         lease_ms,
         random.random,
         stopped,
-        Handovers(await make_notes(settings, stack), metrics, store.clock.now).tell,
+        Handovers(await make_notes(settings, stack, calls), metrics, store.clock.now).tell,
     )
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     claimer = Claimer(store, book, worker, alarm, owner, lease_ms, settings.workers, stopped)
@@ -171,12 +178,13 @@ async def make_parts(
     return Parts(deliver, people, gaps, claimer, upkeep)
 
 
-async def make_notes(settings: Settings, stack: AsyncExitStack) -> SignedNotes | None:
+async def make_notes(settings: Settings, stack: AsyncExitStack, calls: Traffic) -> SignedNotes | None:
     """Pick who is told of conversations that need a person, if anybody wants to be."""
     if settings.handover_url is None or settings.alert_secret is None:
         return None
     session = await stack.enter_async_context(graph.session(settings.handover_url))
-    return SignedNotes(session, settings.handover_url, settings.alert_secret, "HANDOVER_URL")
+    watch = partial(calls.timed, Target.HANDOVER_URL)
+    return SignedNotes(session, settings.handover_url, settings.alert_secret, "HANDOVER_URL", watch)
 
 
 async def opened(store: Store, stopped: asyncio.Event, health: Health) -> bool:

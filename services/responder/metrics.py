@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.common.metrics import counter, gauge
+from services.common.metrics import Dependency, counter, gauge
+from services.common.traffic import Target, outbound_calls, served_rpcs
 from services.responder.account import HoldReason
+
+DEPENDENCIES = (Dependency.DATABASE, Dependency.TOKENS, Dependency.MODEL, Dependency.GRAPH)
+TARGETS = (
+    Target.TOKENS,
+    Target.MODEL,
+    Target.GRAPH_SEND,
+    Target.GRAPH_ACTION,
+    Target.GRAPH_READ,
+    Target.HANDOVER_URL,
+)
 
 
 class ReplyOutcome(StrEnum):
@@ -59,8 +71,10 @@ class ModelOutcome(StrEnum):
 class ResponderMetrics:
     """The responder: replies, skips, sends, what is due, the model."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Declare the responder's metrics on its registry."""
+    def __init__(self, registry: CollectorRegistry, *, methods: Iterable[str] = ()) -> None:
+        """Declare the responder's metrics on its registry, with the names of its RPCs."""
+        self.rpcs = served_rpcs(registry, methods)
+        self.calls = outbound_calls(registry, TARGETS)
         self.replies = counter(registry, "igbot_replies_total", "Replies by outcome.", "outcome", ReplyOutcome)
         self.reply_seconds = Histogram(
             "igbot_reply_seconds",
@@ -115,12 +129,6 @@ class ResponderMetrics:
             "Calls of the language model by outcome.",
             "outcome",
             ModelOutcome,
-        )
-        self.model_seconds = Histogram(
-            "igbot_model_call_seconds",
-            "Time of one call of the language model.",
-            buckets=(0.25, 0.5, 1, 2, 3, 5, 8, 13, 20),
-            registry=registry,
         )
         self.model_tokens = counter(
             registry,

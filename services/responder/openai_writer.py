@@ -16,6 +16,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 
+from services.common.traffic import Ending, Target, ending_of, ending_of_http
 from services.responder.metrics import ModelOutcome, ResponderMetrics
 from services.responder.outside import ModelBreakerOpen, ModelDown, ModelRefused, Turn, Written
 
@@ -41,8 +42,7 @@ class OpenAIWriter:
         body = {"model": self.model, "messages": [{"role": turn.role, "content": turn.text} for turn in turns]}
         try:
             async with await self.breakers.get_breaker("model"):
-                with self.metrics.model_seconds.time():
-                    written = await self.call(body, min(within, self.timeout))
+                written = await self.call(body, min(within, self.timeout))
         except OpenedState as error:
             self.count(ModelOutcome.BREAKER_OPEN)
             raise ModelBreakerOpen("the model kept failing") from error
@@ -54,7 +54,8 @@ class OpenAIWriter:
     async def call(self, body: dict[str, Any], within: float) -> Written:
         """Make the call and translate its failures; their texts may quote the prompt and go nowhere."""
         try:
-            written = await (self.streamed(body, within) if self.stream else self.whole(body, within))
+            with self.metrics.calls.timed(Target.MODEL, ending):
+                written = await (self.streamed(body, within) if self.stream else self.whole(body, within))
         except openai.APITimeoutError:
             self.count(ModelOutcome.TIMEOUT)
             raise ModelDown("the model did not answer in time") from None
@@ -102,6 +103,15 @@ class OpenAIWriter:
     def count(self, outcome: ModelOutcome) -> None:
         """Count one call."""
         self.metrics.model_calls.labels(outcome).inc()
+
+
+def ending(error: BaseException) -> Ending:
+    """Return how a call of the model ended that raised this."""
+    if isinstance(error, openai.APITimeoutError):
+        return Ending.SLOW
+    if isinstance(error, openai.APIStatusError):
+        return ending_of_http(error.status_code)
+    return Ending.DOWN if isinstance(error, openai.APIConnectionError) else ending_of(error)
 
 
 def openai_client(api_key: str, base_url: str | None) -> AsyncOpenAI:

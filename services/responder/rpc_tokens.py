@@ -34,9 +34,10 @@ class RpcTokens:
         if lent is not None and (self.monotonic() - at) * 1000 < min(fresh_ms, 60_000):
             return lent
         try:
-            found = await self.channel.stub(TokensStub).GetToken(
-                pb.GetTokenRequest(account=account), timeout=DEADLINE, metadata=outgoing()
-            )
+            with self.channel.watch():
+                found = await self.channel.stub(TokensStub).GetToken(
+                    pb.GetTokenRequest(account=account), timeout=DEADLINE, metadata=outgoing()
+                )
         except grpc.aio.AioRpcError as error:
             self.kept.pop(account, None)
             raise ours(error) from None
@@ -58,7 +59,10 @@ class RpcTokens:
         )
         request = pb.ReportRejectedRequest(account=lent.account, version=lent.version, error=reported)
         try:
-            answer = await self.channel.stub(TokensStub).ReportRejected(request, timeout=DEADLINE, metadata=outgoing())
+            with self.channel.watch():
+                answer = await self.channel.stub(TokensStub).ReportRejected(
+                    request, timeout=DEADLINE, metadata=outgoing()
+                )
         except grpc.aio.AioRpcError as failed:
             raise ours(failed) from None
         return str(answer.state)
@@ -66,9 +70,10 @@ class RpcTokens:
     async def accounts(self) -> list[KnownAccount]:
         """Return every account."""
         try:
-            answer = await self.channel.stub(TokensStub).ListAccounts(
-                pb.ListAccountsRequest(), timeout=DEADLINE, metadata=outgoing()
-            )
+            with self.channel.watch():
+                answer = await self.channel.stub(TokensStub).ListAccounts(
+                    pb.ListAccountsRequest(), timeout=DEADLINE, metadata=outgoing()
+                )
         except grpc.aio.AioRpcError as failed:
             raise ours(failed) from None
         return [

@@ -41,6 +41,7 @@ OUTCOMES = {
     Outcome.INVALID: pb.OUTCOME_INVALID,
     Outcome.LATER: pb.OUTCOME_LATER,
 }
+METHODS = tuple(one.name for service in pb.DESCRIPTOR.services_by_name.values() for one in service.methods)
 ALLOWED = {
     "Deliver": frozenset({"gateway", "operator"}),
     "Erase": frozenset({"gateway", "operator"}),

@@ -5,11 +5,14 @@ One signed JSON POST a change, see services/common/signed_notes.py; `id` is the 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import aiohttp
 import structlog
 from pydantic import SecretStr
 
 from services.common.signed_notes import SignedNotes
+from services.common.traffic import Watch
 from services.tokens.accounts import Account, Alert
 from services.tokens.documents import milliseconds
 
@@ -19,9 +22,11 @@ log = structlog.get_logger(__name__)
 class WebAlerts:
     """The port Alerts over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, secret: SecretStr, connect_url: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, secret: SecretStr, connect_url: str, watch: Watch = nullcontext
+    ) -> None:
         """Post to `url`; owners connect again at `connect_url`."""
-        self.notes = SignedNotes(session, url, secret, "ACCOUNT_ALERT_URL")
+        self.notes = SignedNotes(session, url, secret, "ACCOUNT_ALERT_URL", watch)
         self.connect_url = connect_url
 
     async def tell(self, account: Account, alert: Alert) -> None:

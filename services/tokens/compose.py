@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from random import SystemRandom
 
 import structlog
@@ -20,13 +21,14 @@ from services.common.ops import Health, OpsServer
 from services.common.pb import tokens_pb2, tokens_pb2_grpc
 from services.common.rpc import RpcServer, show_expiry, tls_files
 from services.common.settings import read
+from services.common.traffic import Target, Traffic
 from services.tokens.alerts import NoAlerts, WebAlerts
 from services.tokens.instagram import App, GraphInstagram
 from services.tokens.keyring import Keyring
-from services.tokens.metrics import TokensMetrics
+from services.tokens.metrics import DEPENDENCIES, TokensMetrics
 from services.tokens.mongo_accounts import MongoAccounts
 from services.tokens.ports import Alerts, Ports
-from services.tokens.servicer import ALLOWED, TokensServicer
+from services.tokens.servicer import ALLOWED, METHODS, TokensServicer
 from services.tokens.settings import Settings
 from services.tokens.sqlite_accounts import SqliteAccounts
 from services.tokens.sweep import Sweep
@@ -65,10 +67,9 @@ async def serve(settings: Settings) -> None:
     """Serve until a signal, then finish what was begun."""
     stopped = life.stop_signal()
     registry = CollectorRegistry()
-    metrics = TokensMetrics(registry)
-    health = Health(
-        CommonMetrics(registry, [Dependency.DATABASE, Dependency.KEYRING]), [Dependency.DATABASE, Dependency.KEYRING]
-    )
+    common, metrics = declare(registry)
+    health = Health(common, [Dependency.DATABASE, Dependency.KEYRING])
+    health.listen(metrics.calls)
     async with AsyncExitStack() as stack:
         ops = OpsServer(settings.ops_address, health, registry)
         stack.callback(ops.close)
@@ -76,11 +77,12 @@ async def serve(settings: Settings) -> None:
         stack.push_async_callback(store.close)
         session = await stack.enter_async_context(graph.session(settings.graph_url))
         keyring = Keyring(settings.token_keys_dir)
-        ports = make_ports(settings, store, keyring, graph.GraphClient(session, settings.graph_url, GRAPH_SECONDS))
-        alerts = await make_alerts(settings, stack)
+        client = graph.GraphClient(session, settings.graph_url, GRAPH_SECONDS, metrics.calls.timed)
+        ports = make_ports(settings, store, keyring, client)
+        alerts = await make_alerts(settings, stack, metrics.calls)
         unfinished = Unfinished()
         servicer = TokensServicer(ports, keyring, metrics, settings.redirect_uri, unfinished)
-        server = await start_server(settings, servicer, health.metrics)
+        server = await start_server(settings, servicer, health.metrics, metrics.rpcs)
         sweep = Sweep(ports, alerts, unfinished, gauges=(metrics, health), seconds=settings.sweep_seconds)
         tasks = [asyncio.ensure_future(run_sweeps(store, sweep, keyring, health))]
         log.info("tokens_started", address=str(settings.listen_address), port=server.port)
@@ -89,6 +91,11 @@ async def serve(settings: Settings) -> None:
         await server.stop(settings.drain_seconds)
         await cancel(tasks)
         await unfinished.finish(settings.drain_seconds)
+
+
+def declare(registry: CollectorRegistry) -> tuple[CommonMetrics, TokensMetrics]:
+    """Declare every metric of the service; docs/metrics.md is made from this."""
+    return CommonMetrics(registry, DEPENDENCIES), TokensMetrics(registry, methods=METHODS)
 
 
 def open_store(settings: Settings) -> SqliteAccounts | MongoAccounts:
@@ -111,19 +118,22 @@ def make_ports(
     return Ports(store, store, keyring, instagram, instagram, SystemClock(), SystemRandom())
 
 
-async def make_alerts(settings: Settings, stack: AsyncExitStack) -> Alerts:
+async def make_alerts(settings: Settings, stack: AsyncExitStack, calls: Traffic) -> Alerts:
     """Pick who is told of changes."""
     if settings.account_alert_url is None or settings.alert_secret is None:
         return NoAlerts()
     session = await stack.enter_async_context(graph.session(settings.account_alert_url))
-    return WebAlerts(session, settings.account_alert_url, settings.alert_secret, settings.connect_url)
+    watch = partial(calls.timed, Target.ALERT_URL)
+    return WebAlerts(session, settings.account_alert_url, settings.alert_secret, settings.connect_url, watch)
 
 
-async def start_server(settings: Settings, servicer: TokensServicer, metrics: CommonMetrics) -> RpcServer:
+async def start_server(
+    settings: Settings, servicer: TokensServicer, metrics: CommonMetrics, rpcs: Traffic
+) -> RpcServer:
     """Serve the RPCs at once: until the store is open they answer UNAVAILABLE."""
     tls = tls_files(settings.grpc_tls_dir)
     show_expiry(metrics, tls)
-    server = RpcServer(settings.listen_address, tls, ALLOWED)
+    server = RpcServer(settings.listen_address, tls, ALLOWED, rpcs)
     tokens_pb2_grpc.add_TokensServicer_to_server(servicer, server.server)  # type: ignore[no-untyped-call]  # generated
     if tls is None and not settings.listen_address.is_loopback:
         log.warning("tokens_are_lent_without_tls", address=str(settings.listen_address))

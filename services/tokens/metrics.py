@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.common.account_state import AccountState
-from services.common.metrics import counter, gauge
+from services.common.metrics import Dependency, counter, gauge
+from services.common.traffic import Target, outbound_calls, served_rpcs
+
+DEPENDENCIES = (Dependency.DATABASE, Dependency.KEYRING, Dependency.GRAPH)
+TARGETS = (Target.OAUTH, Target.GRAPH_TOKEN, Target.GRAPH_READ, Target.GRAPH_SUBSCRIPTION, Target.ALERT_URL)
 
 
 class RefreshOutcome(StrEnum):
@@ -33,8 +38,10 @@ class SubscriptionOutcome(StrEnum):
 class TokensMetrics:
     """The token service: accounts by state, token life, refreshes."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Declare the token service's metrics on its registry."""
+    def __init__(self, registry: CollectorRegistry, *, methods: Iterable[str] = ()) -> None:
+        """Declare the token service's metrics on its registry, with the names of its RPCs."""
+        self.rpcs = served_rpcs(registry, methods)
+        self.calls = outbound_calls(registry, TARGETS)
         self.accounts = gauge(registry, "igbot_accounts", "Accounts by state; store-wide.", "state", AccountState)
         self.expiry = Gauge(
             "igbot_token_expiry_seconds",

@@ -22,6 +22,7 @@ from services.tokens.view import listed, reported, to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+METHODS = tuple(one.name for service in pb.DESCRIPTOR.services_by_name.values() for one in service.methods)
 ALLOWED = {
     "GetToken": frozenset({"responder", "operator"}),
     "Add": frozenset({"operator"}),
