@@ -12,7 +12,7 @@ from services.responder.codec import MESSAGE, REPLY
 from services.responder.ports import Clock
 from services.responder.tombstones import KEY_BYTES, hash_of
 
-AT_ONCE = 300
+AT_ONCE = 50
 BURY = """
     INSERT INTO tombstones (hash, erased_at) VALUES (?, ?)
     ON CONFLICT (hash) DO UPDATE SET erased_at = max(erased_at, excluded.erased_at)"""
