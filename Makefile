@@ -45,6 +45,9 @@ bench: .venv/made-test ## Take the measurements that the README quotes (ONLY="le
 protos: .venv/made-test ## Generate services/common/pb from protos/
 	@sh .ci/protos
 
+metrics: .venv/made-test ## Write docs/metrics.md from what the services declare
+	@$(BIN)/python -m tests.metrics_page
+
 lock: .venv/made-dev ## Lock requirements/*.in to *.txt, newest versions that fit (LOCK=--upgrade)
 	@sh .ci/lock $(LOCK)
 
@@ -74,4 +77,4 @@ clean: ## Remove what make made, but not var/ (the data) and .tools/
 	@$(LOCKED) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help setup demo up test test-all check browser e2e bench protos lock tools clean
+.PHONY: help setup demo up test test-all check browser e2e bench protos metrics lock tools clean

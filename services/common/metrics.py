@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
+
+# A third more series, which say when a counter was made: Prometheus has that from `up`.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Dependency(StrEnum):
@@ -46,6 +49,7 @@ class CommonMetrics:
 
     def __init__(self, registry: CollectorRegistry, dependencies: Iterable[Dependency]) -> None:
         """Declare the metrics for the given dependencies."""
+        ProcessCollector(registry=registry)
         self.build = Gauge(
             "igbot_build_info",
             "Always 1; the version is the label.",

@@ -23,7 +23,6 @@ class WebhookOutcome(StrEnum):
     INBOX_DOWN = "inbox_down"
     INBOX_FULL = "inbox_full"
     OVERLOADED = "overloaded"
-    BAD_REQUEST = "bad_request"
 
 
 class EventVerdict(StrEnum):

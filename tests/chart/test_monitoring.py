@@ -6,13 +6,9 @@ import subprocess
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
-from services.common.metrics import CommonMetrics, Dependency
-from services.gateway.metrics import GatewayMetrics
-from services.responder.metrics import ResponderMetrics
-from services.tokens.metrics import TokensMetrics
 from tests.chart.rendering import FULL, IGBOT, MINIMAL, render, scenario
+from tests.metrics_page import SERVICES, families
 from tests.tools import ROOT, need
 
 ALERTS = sorted(path for path in (IGBOT / "files/alerts").glob("*.yaml") if not path.stem.endswith("_test"))
@@ -22,12 +18,8 @@ DASHBOARDS = sorted((IGBOT / "files/dashboards").glob("*.json"))
 
 def known_metrics() -> set[str]:
     """Every series that the code can export."""
-    registry = CollectorRegistry()
-    CommonMetrics(registry, Dependency)
-    for made in (GatewayMetrics, TokensMetrics, ResponderMetrics):
-        made(registry)
-    families = list(registry.collect())
-    return {sample.name for family in families for sample in family.samples} | {family.name for family in families}
+    every = [family for service in SERVICES for family in families(service)]
+    return {sample.name for family in every for sample in family.samples} | {family.name for family in every}
 
 
 def used_metrics(text: str) -> set[str]:
