@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from services.common.errors import Unavailable, UnknownAccount
+from services.common.findings import Finding
 from services.common.graph_errors import GraphFailure
 from services.tokens import judge, schedule, subscription
 from services.tokens.accounts import TOKEN_FIELD, Account
 from services.tokens.connect import REQUIRED
 from services.tokens.ports import Ports
 from services.tokens.reasons import MESSAGES_OFF, RECONNECT, reason
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    ok: bool
-    found: str
-    advice: str = ""
 
 
 async def check(ports: Ports, account_id: str, *, repair: bool = False) -> tuple[Account, list[Finding]]:
@@ -46,7 +36,8 @@ async def known(ports: Ports, account_id: str) -> Account:
 def in_state(account: Account) -> Finding:
     """Say what igbot itself thinks of the account."""
     fine = account.state == "active" and account.rejected_at is None
-    doubt = "; Instagram rejects the token, but too many at once to be true" if account.rejected_at and not fine else ""
+    held = account.rejected_at is not None and account.state == "active"
+    doubt = "; Instagram rejects the token, but too many at once to be true" if held else ""
     return Finding("state", fine, f"{account.state}{doubt}", "" if fine else account.reason or RECONNECT)
 
 

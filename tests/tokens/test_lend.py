@@ -7,7 +7,7 @@ import pytest
 
 from services.common.account_state import AccountState
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
-from services.tokens import check, connect, disconnect, rotate, subscription
+from services.tokens import check, connect, disconnect, judge, rotate, subscription
 from services.tokens.judge import Reports
 from services.tokens.keyring import Keyring
 from services.tokens.lend import Lender
@@ -148,6 +148,17 @@ async def test_each_fault_comes_with_what_to_do(here):
     assert "password changed" in found["token"].advice
     assert "igbot accounts refresh" in found["expiry"].advice
     assert not found["subscription"].ok
+
+
+async def test_a_rejection_is_doubted_only_while_the_brake_holds_the_account(here):
+    await here.connected()
+    here.kill()
+    await judge.settle(here.ports, await here.row())
+    turned = check.in_state(await here.row())
+    assert (turned.ok, turned.found) == (False, "reauthorize")
+    held = check.in_state(replace(await here.row(), state=AccountState.ACTIVE))
+    assert not held.ok
+    assert "too many at once" in held.found
 
 
 async def test_missing_webhook_fields_are_named(here):
