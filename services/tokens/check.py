@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from services.common.errors import Unavailable, UnknownAccount
-from services.common.findings import Finding
 from services.common.graph_errors import GraphFailure
 from services.tokens import judge, schedule, subscription
 from services.tokens.accounts import TOKEN_FIELD, Account
 from services.tokens.connect import REQUIRED
 from services.tokens.ports import Ports
 from services.tokens.reasons import MESSAGES_OFF, RECONNECT, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    ok: bool
+    found: str
+    advice: str = ""
 
 
 async def check(ports: Ports, account_id: str, *, repair: bool = False) -> tuple[Account, list[Finding]]:
