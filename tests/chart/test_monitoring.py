@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from tests.chart.rendering import FULL, IGBOT, MINIMAL, render, scenario
-from tests.metrics_page import SERVICES, families
+from tests.dashboards import DASHBOARDS, board, queries
+from tests.metrics_page import SERVICES, alerts, families, name_of, used
 from tests.tools import ROOT, need
 
 ALERTS = sorted(path for path in (IGBOT / "files/alerts").glob("*.yaml") if not path.stem.endswith("_test"))
+UNITS = {"s", "short", "percentunit", "bytes", "suffix:/min"}
 ALERT_TESTS = sorted((IGBOT / "files/alerts").glob("*_test.yaml"))
-DASHBOARDS = sorted((IGBOT / "files/dashboards").glob("*.json"))
 
 
 def known_metrics() -> set[str]:
@@ -89,10 +90,10 @@ def test_dashboards_are_copied_byte_by_byte():
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
 def test_a_dashboard_has_a_fixed_uid_and_lets_one_choose_the_data_source(path):
-    board = json.loads(path.read_text())
-    assert board["uid"].startswith("igbot-")
-    assert "datasource" in {one["name"] for one in board["templating"]["list"]}
-    sources = re.findall(r'"uid":\s*"([^"]+)"', json.dumps(board.get("panels", [])))
+    read = board(path)
+    assert read["uid"] == f"igbot-{path.stem}"
+    assert "datasource" in {one["name"] for one in read["templating"]["list"]}
+    sources = re.findall(r'"uid":\s*"([^"]+)"', json.dumps(read["panels"]))
     assert set(sources) <= {"${datasource}"}
 
 
@@ -130,14 +131,53 @@ def test_monitoring_is_off_unless_asked_for():
 @pytest.mark.long
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
 def test_promtool_takes_every_query_of_a_dashboard(path, tmp_path):
-    known = {"$__rate_interval": "5m", "$namespace": "prod", "$release": "igbot"}
-    panels = json.loads(path.read_text())["panels"]
-    queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
-    for name, value in known.items():
-        queries = [query.replace(name, value) for query in queries]
-    rules = [{"record": f"query:{n}", "expr": query} for n, query in enumerate(queries)]
+    asked = [query.expression for query in queries(path)]
+    rules = [{"record": f"query:{n}", "expr": query} for n, query in enumerate(asked)]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     command = [need("promtool"), "check", "rules", "--lint=none", str(tmp_path / "rules.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert queries
+    assert asked
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
+def test_whoever_never_saw_a_dashboard_can_read_it(path):
+    first, *panels = board(path)["panels"]
+    assert first["type"] == "text"
+    assert "docs/operations.md" in first["options"]["content"] or "`igbot " in first["options"]["content"]
+    titles = [panel["title"] for panel in panels]
+    assert len(set(titles)) == len(titles)
+    for panel in panels:
+        assert panel["title"].endswith("?"), panel["title"]
+        assert panel["description"].endswith("."), panel["title"]
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["unit"] in UNITS, panel["title"]
+        assert defaults["thresholds"]["steps"][0]["value"] is None
+        assert {step["color"] for step in defaults["thresholds"]["steps"]} <= {"green", "yellow", "red", "blue"}
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
+def test_panels_lie_side_by_side(path):
+    taken = set()
+    for panel in board(path)["panels"]:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not taken & cells, panel["title"]
+        taken |= cells
+
+
+def test_gauges_of_a_whole_store_are_never_added_up():
+    store_wide = {family.name for one in SERVICES for family in families(one) if "store-wide" in family.documentation}
+    asked = [query.expression for path in DASHBOARDS for query in queries(path)]
+    asked += [rule["expr"] for rule in alerts()]
+    found = [(text, name) for text in asked for name in used_metrics(text) & store_wide]
+    assert len({name for _, name in found}) == len(store_wide), "each is looked at"
+    for text, name in found:
+        assert re.search(rf"\b(max|min)( by \(\w+\))? ?\((max_over_time\()?{name}\b", text), text
+
+
+def test_nothing_is_measured_that_nobody_looks_at():
+    seen = used([query.expression for path in DASHBOARDS for query in queries(path)])
+    every = {name_of(family) for one in SERVICES for family in families(one)}
+    assert every - seen == set()
