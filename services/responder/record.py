@@ -130,7 +130,8 @@ def take_back(row: Conversation, key: str, *, now: int) -> Conversation:
     if row.reply is None or row.reply.stopped or not any(one.key == key for one in row.reply.answers):
         return row
     row = replace(row, version=row.version + 1, due_at=now, waiting_for=None)
-    if row.reply is not None and not ledger.past_no_return(row.reply):
+    by_bot = row.reply is not None and row.reply.author is Author.BOT
+    if by_bot and row.reply is not None and not ledger.past_no_return(row.reply):
         return take_back(ledger.void(row), key, now=now)
     row = ledger.drop_unsent(row)
     return replace(row, reply=replace(row.reply, stopped=str(Skip.TAKEN_BACK)) if row.reply else None)
@@ -150,15 +151,22 @@ def edit(row: Conversation, message: Message, *, stop: bool, start: bool, now: i
     confirm = stop and to_confirm(row)
     row = opted(row, message.key, message.at, stop=stop, start=start)
     reply = row.reply
-    if reply is not None and not ledger.past_no_return(reply) and outdated(reply.answers, message):
+    if reply is not None and reply.author is Author.BOT and outdated(reply.answers, message):
+        if ledger.past_no_return(reply):
+            # It goes on, but if it proves not to have arrived, the version test keeps it from going out again.
+            newer = reworded(reply.answers, message, stop=confirm)
+            return replace(row, reply=replace(reply, answers=newer, final=False), version=row.version + 1)
         row = ledger.void(row)
     if not outdated(row.unanswered, message):
         return row
-    newer = tuple(
-        replace(one, edit=message.edit, stop=confirm) if one.key == message.key else one for one in row.unanswered
-    )
+    newer = reworded(row.unanswered, message, stop=confirm)
     due = now if row.due_at is None else row.due_at
     return replace(row, unanswered=newer, version=row.version + 1, due_at=due)
+
+
+def reworded(answers: tuple[Pending, ...], message: Message, *, stop: bool) -> tuple[Pending, ...]:
+    """Return the messages with the new version of this one."""
+    return tuple(replace(one, edit=message.edit, stop=stop) if one.key == message.key else one for one in answers)
 
 
 def outdated(answers: tuple[Pending, ...], message: Message) -> bool:

@@ -1,0 +1,48 @@
+"""What becomes of a reply in hand when something happens between two lines; each found by the state machine."""
+
+from services.responder import posted, record, sending
+from services.responder.message import Author
+from services.responder.model import PartState
+from services.responder.posted import Posted, PostResult
+from services.responder.sending import Void
+from services.responder.times import HOUR, Policy, Times
+from tests.responder.stores import a_message, a_part, a_reply, a_row
+
+NOW = 1_000_000
+RULES = {"fence": 0, "now": NOW, "policy": Policy()}
+EDIT = a_message("m1", edit=1, text="corrected")
+
+
+def in_hand(*parts, **fields):
+    reply = a_reply(parts=parts or (a_part(state=PartState.SENDING, attempt=1, sending_at=NOW),), **fields)
+    return a_row(reply=reply, version=7, window_closes_at=NOW + HOUR)
+
+
+def never_left(row):
+    result = PostResult(posted=Posted.NOT_SENT)
+    return posted.record_post(row, "r1", 0, 1, result, now=NOW, times=Times())
+
+
+def edited(row):
+    return record.edit(row, EDIT, stop=False, start=False, now=NOW)
+
+
+def test_a_text_that_never_left_is_not_sent_once_its_question_was_edited():
+    row = never_left(edited(in_hand(final=True)))
+    assert sending.resume_part(row, 0, **RULES) is Void.SUPERSEDED
+    assert edited(edited(row)) == edited(row)
+
+
+def test_a_text_that_never_left_is_not_sent_once_its_question_was_taken_back():
+    row = record.take_back(in_hand(), EDIT.key, now=NOW)
+    assert sending.resume_part(never_left(row), 0, **RULES) is Void.TAKEN_BACK
+
+
+def test_a_persons_words_are_not_lost_when_the_customer_edits():
+    row = in_hand(a_part(), author=Author.HUMAN)
+    assert edited(row).reply == row.reply
+
+
+def test_a_persons_words_that_wait_are_dropped_and_not_lost_when_the_customer_takes_back_what_they_answer():
+    row = record.take_back(in_hand(a_part(), author=Author.HUMAN), EDIT.key, now=NOW)
+    assert [part.state for part in row.reply.parts] == [PartState.DROPPED]
