@@ -28,11 +28,12 @@ class Finisher:
     reached: Callable[[str], None]  # names each step; tests kill the process at one
     told: dict[str, bool] = field(default_factory=dict)  # reply -> whether it was unsettled when it was counted
 
-    async def finish(self, ended: tuple[Reply, ...], row: Conversation) -> Conversation:
+    async def finish(self, ended: tuple[Reply, ...], row: Conversation) -> Conversation | None:
         """Move finished replies to `sends`, keep what was sent as history, mark what is answered.
 
         All of that is true whoever writes the row next, so it comes first, and the cleared row needs no write of its
-        own: it is written with the next step, which most often is the release.
+        own: it is written with the next step, which most often is the release. But a text for newer messages takes
+        seconds to write, and a finished reply that the row still showed then would overtake it.
         """
         self.reached("before_finish")
         said_now = [message for reply in ended for message in said(reply)]
@@ -47,7 +48,8 @@ class Finisher:
         self.reached("after_finish")
         for reply in ended:
             self.tell(reply)
-        return replace(row, marks=tuple(mark for mark in row.marks if mark not in marked))
+        cleared = replace(row, marks=tuple(mark for mark in row.marks if mark not in marked))
+        return await self.store.conversations.save(cleared) if cleared.unanswered else cleared
 
     def tell(self, reply: Reply) -> None:
         """Count and log a reply's end, once."""

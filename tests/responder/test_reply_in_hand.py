@@ -7,6 +7,7 @@ from services.responder.posted import Posted, PostResult
 from services.responder.sending import Void
 from services.responder.times import HOUR, Policy, Times
 from tests.responder.stores import a_message, a_part, a_reply, a_row
+from tests.responder.town import opened
 
 NOW = 1_000_000
 RULES = {"fence": 0, "now": NOW, "policy": Policy()}
@@ -46,3 +47,14 @@ def test_a_persons_words_are_not_lost_when_the_customer_edits():
 def test_a_persons_words_that_wait_are_dropped_and_not_lost_when_the_customer_takes_back_what_they_answer():
     row = record.take_back(in_hand(a_part(), author=Author.HUMAN), EDIT.key, now=NOW)
     assert [part.state for part in row.reply.parts] == [PartState.DROPPED]
+
+
+async def test_a_text_after_a_finished_reply_too_is_superseded_twice_at_most(file):
+    async with opened(file, quiet=0) as town:
+        await town.say("one")
+        town.instagram.meanwhile = [lambda _mid: town.say("two")]
+        town.writer.meanwhile = [town.settle]
+        for n in (3, 4, 5):
+            town.writer.meanwhile.append(lambda n=n: town.say(f"message {n}"))
+        await town.run()
+        assert town.got() == ["answer 1", "answer 4", "answer 5"]
