@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,8 +68,6 @@ async def serve(settings: Settings, times: Times | None = None) -> None:
     gateway.start()
     log.info("gateway_started", port=gateway.web.port, ops_port=gateway.ops.port, public_url=settings.public_url)
     life.settle_memory()
-    # A delivery makes some sixty objects and frees them all: looking for cycles after every 700 finds nothing, often.
-    gc.set_threshold(20_000, 20, 20)
     told = asyncio.create_task(stopped.wait())
     ended, _ = await asyncio.wait([told, *gateway.tasks], return_when=asyncio.FIRST_COMPLETED)
     log.info("gateway_stopping")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 HISTORY = 30
 FIRST_CONTACT_WITHIN = 1.0
+TYPING_AFTER = 0.3
+"""Seconds; nobody can see a sign that the answer replaces at once, and each costs a call."""
 PROFILE_WITHIN = 1.5
 CONFIRMATION = "Done: you will get no more automatic replies here. Write “start” to switch them on again."
 
@@ -61,8 +63,11 @@ class Composer:
         corrected = in_line_with(row, answers, asked, now=self.store.clock.now(), policy=self.policy)
         if corrected != row:
             return corrected
-        self.show(row, lent)
-        row, (text, fallback, spent) = await asyncio.gather(self.named(row, lent), self.text(row, asked))
+        typing = self.show(row, lent)
+        try:
+            row, (text, fallback, spent) = await asyncio.gather(self.named(row, lent), self.text(row, asked))
+        finally:
+            typing.cancel()
         if row.username and row.username.casefold() in self.book.usernames:
             return skipped(row, answers, Skip.OWN_ACCOUNT)
         return Draft(replace(self.reply(row, answers, text, final=final), fallback=fallback), row, spent)
@@ -124,17 +129,20 @@ class Composer:
 
     # --- beside the reply, never in its way --------------------------------------------------------------------------
 
-    def show(self, row: Conversation, lent: Lent) -> None:
-        """Show "seen" and "typing"; nothing waits for it and nothing depends on it."""
+    def show(self, row: Conversation, lent: Lent) -> asyncio.TimerHandle:
+        """Show "seen" now and "typing" if the text takes its time; nothing waits for it and nothing depends on it.
 
-        async def seen_and_typing() -> None:
+        Cancel what it returns as soon as there is a text: "typing" must not appear after the answer.
+        """
+
+        async def act(action: Literal["mark_seen", "typing_on"]) -> None:
             try:
-                await self.instagram.act(lent, row.person, "mark_seen")
-                await self.instagram.act(lent, row.person, "typing_on")
+                await self.instagram.act(lent, row.person, action)
             except (BotError, TimeoutError) as error:
-                log.debug("typing_not_shown", account=row.account, error=type(error).__name__)
+                log.debug("not_shown", account=row.account, action=action, error=type(error).__name__)
 
-        self.beside(seen_and_typing())
+        self.beside(act("mark_seen"))
+        return asyncio.get_running_loop().call_later(TYPING_AFTER, lambda: self.beside(act("typing_on")))
 
     def beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that nobody waits for."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletionChunk
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 
@@ -64,7 +64,7 @@ class OpenAIWriter:
             self.count(ModelOutcome.RATE_LIMITED if limited else ModelOutcome.FAILED)
             refused = ModelRefused if error.status_code in REFUSALS else ModelDown
             raise refused(f"the model answered {error.status_code}") from None
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError, OSError) as error:
+        except (openai.OpenAIError, ValueError, AttributeError, LookupError, TypeError, OSError) as error:
             self.count(ModelOutcome.FAILED)
             raise ModelDown(f"the model failed: {type(error).__name__}") from None
         if not written.text.strip():
@@ -74,15 +74,16 @@ class OpenAIWriter:
 
     async def whole(self, body: dict[str, Any], within: float) -> Written:
         """Ask for the answer in one piece."""
-        answer = await self.client.post(
-            "/chat/completions", cast_to=ChatCompletion, body=body, options={"timeout": within}
+        # `object` leaves the JSON as it is: building the SDK's typed answer costs as much as the rest of the call.
+        answer: Any = await self.client.post(
+            "/chat/completions", cast_to=object, body=body, options={"timeout": within}
         )
-        usage = answer.usage
-        choices = answer.choices or []
+        usage = answer.get("usage") or {}
+        choices = answer.get("choices") or [{"message": {}}]
         return Written(
-            text=(choices[0].message.content or "") if choices else "",
-            tokens_in=usage.prompt_tokens if usage else 0,
-            tokens_out=usage.completion_tokens if usage else 0,
+            text=choices[0]["message"].get("content") or "",
+            tokens_in=usage.get("prompt_tokens") or 0,
+            tokens_out=usage.get("completion_tokens") or 0,
         )
 
     async def streamed(self, body: dict[str, Any], within: float) -> Written:
