@@ -115,6 +115,11 @@ class AccountBook:
                 self.remember(saved)
                 return saved
 
+    @property
+    def has_several(self) -> bool:
+        """Whether more than one account is known here; one has two ids at most."""
+        return len(self.ids) > 2
+
     def remember(self, row: Account) -> None:
         """Keep a row in memory for a second, and its ids for good: ids never change."""
         self.seen[row.account] = (self.clock.now(), row)

@@ -218,12 +218,19 @@ async def run_loops(settings: Settings, parts: Parts, stopped: asyncio.Event, he
         rounds.append(every(GAPS_EVERY, lambda: parts.upkeep.gaps(parts.gaps), stopped, name="gaps"))
     tasks = [asyncio.create_task(one) for one in rounds]
     claiming = asyncio.create_task(parts.claimer.run())
-    await stopped.wait()
+    told = asyncio.create_task(stopped.wait())
+    await asyncio.wait({told, claiming, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     health.stopping = True
+    stopped.set()  # a loop that ends by itself takes the process with it: one without it would only look alive
     log.info("stopping", conversations=len(parts.claimer.running))
     await asyncio.wait({claiming}, timeout=settings.drain_seconds)
-    for task in tasks:
+    loops = (claiming, *tasks)
+    for task in (*loops, *parts.claimer.running):
         task.cancel()
+    await asyncio.gather(*loops, *parts.claimer.running, return_exceptions=True)  # the store closes next
+    for task in loops:
+        if not task.cancelled():
+            task.result()
 
 
 def system_prompt(settings: Settings) -> str:

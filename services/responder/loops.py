@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.common.errors import BotError, NotConnected, Unavailable
+from services.common.errors import BotError, NotConnected, SchemaTooNew, Unavailable
 from services.common.request_id import bound
 from services.responder.book import AccountBook
 from services.responder.model import Conversation
@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 POLL = 0.5
 """A wake-up that got lost costs at most this many seconds."""
+
+SHARE = 3
+"""An account has at most so many workers in work for each that is free: three quarters of all when it is alone."""
 
 
 @dataclass
@@ -66,42 +69,49 @@ class Claimer:
     lease_ms: int
     workers: int
     stopping: asyncio.Event
-    running: set[asyncio.Task[None]] = field(default_factory=set)
+    running: dict[asyncio.Task[None], str] = field(default_factory=dict)  # with the account that it is for
+    crowded: set[str] = field(default_factory=set)  # accounts that rang when no worker was free for them
     last: str = ""
+    polled: float = 0.0
 
     async def run(self) -> None:
-        """Claim until told to stop; then wait for what is under way."""
-        polled = 0.0
-        loop = asyncio.get_running_loop()
+        """Claim until told to stop, whatever a round meets; then wait for what is under way."""
         while not self.stopping.is_set():
             heard = await self.alarm.heard(POLL)
             try:
-                due = heard
-                if not heard or loop.time() - polled >= POLL:
-                    polled = loop.time()
-                    due = heard | set(await self.store.conversations.due_accounts())
-                await self.claim_all(due)
+                await self.claim_all(await self.due(heard))
             except Unavailable as error:
                 log.warning("claiming_paused", error=str(error))
                 await asyncio.sleep(POLL)
+            except Exception:
+                log.exception("claiming_failed")
+                await asyncio.sleep(POLL)
         if self.running:
-            await asyncio.wait(self.running)
+            await asyncio.wait(set(self.running))
+
+    async def due(self, heard: set[str]) -> set[str]:
+        """Return the accounts with something due: those that rang, and every half second all."""
+        now = asyncio.get_running_loop().time()
+        if heard and now - self.polled < POLL:
+            return heard
+        self.polled = now
+        return heard | set(await self.store.conversations.due_accounts())
 
     async def claim_all(self, due: set[str]) -> None:
-        """Take one conversation of each account in turn until nothing is left or every worker is busy.
+        """Take one conversation of each account in turn until nothing is left or no worker is free for any.
 
         After a few it comes back for whoever rang meanwhile: nobody's backlog may delay another account's first.
         """
         turn, taken = in_turn(due, self.last), 0
         while turn and not self.stopping.is_set():
-            if len(self.running) >= self.workers:
-                await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
-                taken = self.workers
             if taken >= self.workers:
                 self.alarm.accounts |= set(turn)
                 self.alarm.rung.set()
                 return
             account = turn.pop(0)
+            if not self.has_room(account):
+                self.crowded.add(account)
+                continue
             row = await self.claim(account)
             if row is not None:
                 self.last = account
@@ -109,17 +119,40 @@ class Claimer:
                 self.start(row)
                 turn.append(account)
 
+    def has_room(self, account: str) -> bool:
+        """Whether a worker is free for the account: with several accounts, while it has few enough.
+
+        So an account whose replies take long, thousands of them, leaves workers for another's first ones:
+        https://doi.org/10.1109/90.664262 (dynamic thresholds).
+        """
+        free = self.workers - len(self.running)
+        if not self.book.has_several:
+            return free > 0
+        mine = sum(one == account for one in self.running.values())
+        return mine < SHARE * free
+
     async def claim(self, account: str) -> Conversation | None:
         """Claim the account's next conversation, if anything of it may be worked on."""
-        if not await self.book.may_work(account):
+        try:
+            if not await self.book.may_work(account):
+                return None
+            return await self.store.conversations.claim(account, self.owner, self.lease_ms)
+        except SchemaTooNew:  # the newer igbot beside this one can read it, when the lease is over
+            log.exception("claim_unreadable", account=account)
             return None
-        return await self.store.conversations.claim(account, self.owner, self.lease_ms)
 
     def start(self, row: Conversation) -> None:
         """Work on it beside the others."""
         task = asyncio.create_task(self.work(row))
-        self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        self.running[task] = row.account
+        task.add_done_callback(self.ended)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """A worker is free again: ring for those that found none."""
+        del self.running[task]
+        crowded, self.crowded = self.crowded, set()
+        for account in crowded:
+            self.alarm.ring(account)
 
     async def work(self, row: Conversation) -> None:
         """Work on one conversation; whatever happens, the loop lives and the lease lets another try."""

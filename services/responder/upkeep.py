@@ -79,4 +79,6 @@ class Upkeep:
                 await gaps.check_all([account])
             except (BotError, TimeoutError) as error:
                 log.info("gap_check_skipped", account=account.account, error=str(error))
+            except Exception:  # nobody's oddity keeps the others from being looked at
+                log.exception("gap_check_failed", account=account.account)
             await asyncio.sleep(BETWEEN_ACCOUNTS)

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from services.common.account_state import AccountState
-from services.common.errors import BotError, NotConnected, Unavailable, UnknownAccount
+from services.common.errors import BotError, NotConnected, UnknownAccount
 from services.responder import decide, ledger, posted, settle
 from services.responder.account import HoldReason
 from services.responder.book import AccountBook
@@ -78,9 +78,11 @@ class Worker:
         async def renew() -> None:
             while True:
                 await asyncio.sleep(self.lease_ms / 3000)
-                with contextlib.suppress(Unavailable):
+                try:
                     if not await self.store.conversations.renew(claimed, self.lease_ms):
                         return
+                except BotError as error:
+                    log.warning("lease_not_renewed", error=str(error))
 
         renewing = asyncio.create_task(renew())
         try:
