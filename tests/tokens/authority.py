@@ -16,10 +16,10 @@ DAY = timedelta(days=1)
 class Authority:
     """Signs certificates."""
 
-    def __init__(self, name: str = "igbot tests") -> None:
+    def __init__(self, name: str = "igbot tests", ends: timedelta = DAY) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = begun(self.name, self.name, self.key, ends=DAY)
+        builder = begun(self.name, self.name, self.key, ends=ends)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.certificate = builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
