@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 ROOT = Path(__file__).resolve().parent.parent
-pytest_plugins = ["tests.mongo"]
+pytest_plugins = ["tests.mongo", "tests.canary"]
 SETTINGS = re.compile(r"^#? ?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
 
 

@@ -25,11 +25,13 @@ from services.common.settings import Address
 from services.gateway.compose import Gateway
 from services.gateway.settings import Settings
 from services.gateway.times import Times
+from tests.canary import SECRET as CANARY
+from tests.canary import WORDS
 from tests.valkey import free_port
 
 ROOT = Path(__file__).parent.parent.parent
-SECRET, NEXT_SECRET = "first-secret", "second-secret"
-VERIFY_TOKEN = "verify-me"
+SECRET, NEXT_SECRET = f"{CANARY}-1", f"{CANARY}-2"
+VERIFY_TOKEN = f"{CANARY}-verify"
 ACCOUNT = "17841400000000001"
 BASE = 1_790_856_000_000
 # Five times faster than in production, but for what depends on how busy this machine is.
@@ -43,7 +45,7 @@ def sign(body, secret=SECRET):
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def message(n, person=1, text="hi", **more):
+def message(n, person=1, text=WORDS, **more):
     return {
         "sender": {"id": str(6900 + person)},
         "recipient": {"id": ACCOUNT},
@@ -305,7 +307,7 @@ def start_gateway(world, port=0, **more):
     }
     command = [sys.executable, "-c", "from services.gateway.compose import main; main()"]
     environment = {"PATH": os.environ["PATH"], **settings}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)  # its output is the test's
     return GatewayProcess(process, port, ops)
 
 

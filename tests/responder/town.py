@@ -25,6 +25,7 @@ from services.responder.post import Poster
 from services.responder.sqlite_store import SqliteStore
 from services.responder.times import DAY, Policy, Times
 from services.responder.work import Worker
+from tests.canary import WORDS
 from tests.responder.fakes import NAMES, SCOPED, A, Clock, FakeInstagram, FakeTokens, FakeWriter, at_once
 
 ANNA, BEN = "6900000000000001", "6900000000000002"
@@ -135,7 +136,7 @@ class Town:
         verdicts = await self.deliverer.deliver(events)
         return [str(one.outcome) for one in verdicts]
 
-    async def say(self, text="hello", **fields):
+    async def say(self, text=f"hello, {WORDS}", **fields):
         """The customer writes; return the event."""
         event = self.event(text=text, **fields)
         shown = Shown(mid=event.mid, sender=event.sender, at=event.at, text=text)
@@ -143,7 +144,7 @@ class Town:
         await self.deliver(event)
         return event
 
-    async def human(self, text="a person speaks", **fields):
+    async def human(self, text=f"a person speaks {WORDS}", **fields):
         """A person writes in the Instagram app, and the echo comes."""
         event = self.event(text=text, outgoing=True, **fields)
         shown = Shown(mid=event.mid, sender=event.account, at=event.at, text=text)

