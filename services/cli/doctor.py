@@ -6,11 +6,9 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from services.cli import doctor_local, doctor_remote
+from services.cli import doctor_local, doctor_public, doctor_services
 from services.cli.findings import Finding
 from services.cli.operator import OperatorSettings, merged_environment
-from services.cli.smoke import health
-from services.common.rpc import tls_files
 
 SECONDS = 15.0
 
@@ -23,12 +21,14 @@ async def doctor(settings: OperatorSettings) -> AsyncIterator[Finding]:
     yield doctor_local.keyring(settings.token_keys_dir)
     for finding in doctor_local.redis(settings):
         yield finding
-    tls = tls_files(settings.grpc_tls_dir)
-    yield await health("tokens", settings.tokens_address, tls)
-    yield await health("responder", settings.responder_address, tls)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS)) as session:
-        yield await doctor_remote.challenge(session, settings)
-        yield await doctor_remote.model(session, env)
-        yield await doctor_remote.graph(session, env)
-    async for finding in doctor_remote.accounts(settings):
+    async for finding in doctor_services.services(settings):
         yield finding
+    yield doctor_local.redirect_uri(env)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS)) as session:
+        async for finding in doctor_public.webhook(session, settings):
+            yield finding
+        async for finding in doctor_public.graph(session, env):
+            yield finding
+    async for finding in doctor_services.accounts(settings):
+        yield finding
+    yield await doctor_public.certificate(settings.public_url)

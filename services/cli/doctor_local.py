@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -17,6 +18,8 @@ from services.common.settings import problems
 
 SERVICES = ("gateway", "tokens", "responder")
 SLOW_MS = 50
+FULL = 0.8
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 WANTED = {
     "maxmemory-policy": ("noeviction", "a full Redis must refuse, not forget: CONFIG SET maxmemory-policy noeviction"),
     "appendonly": ("yes", "deliveries that were answered 200 must be on disk: CONFIG SET appendonly yes"),
@@ -41,6 +44,24 @@ def settings(env: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(f"settings {name}", True, "complete")
 
 
+def redirect_uri(env: Mapping[str, str]) -> Finding:
+    """Whether the address that owners come back to has the form that Meta takes, and leads to this gateway."""
+    from services.gateway.settings import CALLBACK_PATH
+
+    given, public = env.get("REDIRECT_URI") or "", urlsplit(env.get("PUBLIC_URL") or "")
+    if not given:
+        return Finding("redirect uri", None, "REDIRECT_URI is not set here")
+    parts = urlsplit(given)
+    advice = f"it must be the very text that stands in the Meta app, and lead to PUBLIC_URL{CALLBACK_PATH}"
+    if not given.endswith(CALLBACK_PATH) or parts.query or parts.fragment:
+        return Finding("redirect uri", False, f"does not end in {CALLBACK_PATH}", advice)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        return Finding("redirect uri", False, "is not https", f"Instagram returns to https only; {advice}")
+    if public.netloc and (public.scheme, public.netloc) != (parts.scheme, parts.netloc):
+        return Finding("redirect uri", False, f"leads to {parts.netloc}, PUBLIC_URL to {public.netloc}", advice)
+    return Finding("redirect uri", True, given)
+
+
 def keyring(folder: Path | None) -> Finding:
     """Whether the keys can be read."""
     from services.tokens.keyring import load_keys
@@ -63,6 +84,7 @@ def redis(settings: OperatorSettings) -> Iterator[Finding]:
     try:
         with open_redis(settings) as client:
             yield _written(client, settings.redis_prefix)
+            yield _room(client)
             yield from _configured(client)
     except Problem as problem:
         yield Finding(
@@ -77,6 +99,17 @@ def _written(client: Any, prefix: str) -> Finding:
     client.set(f"{prefix}doctor", "1", px=1000)
     took = (time.perf_counter() - began) * 1000
     return Finding("redis", took < SLOW_MS, f"answers, writes in {took:.1f} ms", "each delivery waits for such a write")
+
+
+def _room(client: Any) -> Finding:
+    memory = client.info("memory")
+    used, most = memory["used_memory"], memory.get("maxmemory", 0)
+    if not most:
+        return Finding("redis memory", True, f"{used >> 20} MiB used, no limit of its own")
+    advice = (
+        "above 90 % deliveries are refused: is the responder up? Look at igbot dead-letters list, give it more memory"
+    )
+    return Finding("redis memory", used < FULL * most, f"{used / most:.0%} of {most >> 20} MiB used", advice)
 
 
 def _configured(client: Any) -> Iterator[Finding]:

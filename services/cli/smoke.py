@@ -22,14 +22,20 @@ SECONDS = 10.0
 
 async def smoke(settings: OperatorSettings) -> AsyncIterator[Finding]:
     """Make each check in turn. Nobody is answered: the delivery is a dashboard's test, for no account."""
-    webhook = f"{settings.public_url.rstrip('/')}/webhook"
-    body = dashboard_test(now_ms=int(time.time() * 1000))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS)) as session:
-        yield await post("signed delivery", session, webhook, body, sign(body, settings.app_secret[0]), 200)
-        yield await post("forged delivery", session, webhook, body, "sha256=" + "0" * 64, 403)
+        async for finding in deliveries(session, settings):
+            yield finding
     tls = tls_files(settings.grpc_tls_dir)
     yield await health("tokens", settings.tokens_address, tls)
     yield await health("responder", settings.responder_address, tls)
+
+
+async def deliveries(session: aiohttp.ClientSession, settings: OperatorSettings) -> AsyncIterator[Finding]:
+    """Whether PUBLIC_URL takes a signed delivery and refuses a forged one."""
+    webhook = f"{settings.public_url.rstrip('/')}/webhook"
+    body = dashboard_test(now_ms=int(time.time() * 1000))
+    yield await post("signed delivery", session, webhook, body, sign(body, settings.app_secret[0]), 200)
+    yield await post("forged delivery", session, webhook, body, "sha256=" + "0" * 64, 403)
 
 
 def dashboard_test(*, now_ms: int) -> bytes:
@@ -59,7 +65,10 @@ async def post(
             status = answer.status
     except (aiohttp.ClientError, TimeoutError) as error:
         return Finding(check, False, f"cannot be reached: {why(error)}", f"is {url} the gateway?", unreachable=True)
-    advice = {403: "APP_SECRET is not the gateway's", 503: "the gateway cannot write to its Redis"}.get(status, "")
+    advice = {
+        403: "APP_SECRET is not the gateway's, or something on the way drops X-Hub-Signature-256",
+        503: "the gateway cannot write to its Redis",
+    }.get(status, "")
     return Finding(check, status == wanted, f"answered {status}", advice or f"must be {wanted}")
 
 

@@ -148,6 +148,10 @@ def _graph_shape(status: int, found: Mapping[str, Any]) -> GraphError:
     )
 
 
+OUR_SETTINGS = ("redirect_uri", "platform app", "client_secret", "client secret")
+"""What the code exchange says of a wrong REDIRECT_URI, app id or secret; everything else is about the code."""
+
+
 def _oauth_shape(status: int, body: Mapping[str, Any]) -> GraphError:
     """Read an error of the code exchange: its `code` is the HTTP status, only the text tells our settings' fault."""
     message = str(body.get("error_message", ""))
@@ -155,7 +159,7 @@ def _oauth_shape(status: int, body: Mapping[str, Any]) -> GraphError:
         status=status,
         code=_number(body.get("code")),
         type=str(body.get("error_type", ""))[:40],
-        wrong_app="redirect_uri" in message or "platform app" in message or "client_secret" in message,
+        wrong_app=any(words in message for words in OUR_SETTINGS),
         of_exchange=True,
     )
 

@@ -33,6 +33,7 @@ from services.common.traffic import Target, Traffic
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
+from services.responder.examine import Examiner
 from services.responder.gaps import Gaps
 from services.responder.graph_instagram import GraphInstagram
 from services.responder.handover import Handovers
@@ -74,6 +75,7 @@ class Parts:
     gaps: Gaps
     claimer: Claimer
     upkeep: Upkeep
+    examiner: Examiner
 
 
 async def serve(settings: Settings) -> None:
@@ -93,7 +95,7 @@ async def serve(settings: Settings) -> None:
         show_expiry(health.metrics, tls)
         server = RpcServer(settings.listen_address, tls, ALLOWED, metrics.rpcs)
         rpc.add_ResponderServicer_to_server(ResponderServicer(parts.deliver), server.server)  # type: ignore[no-untyped-call]  # generated
-        conversations = ConversationsServicer(parts.people, parts.gaps, store.clock.now)
+        conversations = ConversationsServicer(parts.people, parts.gaps, store.clock.now, parts.examiner)
         rpc.add_ConversationsServicer_to_server(conversations, server.server)  # type: ignore[no-untyped-call]  # generated
         await server.start("igbot.responder.v1.Responder", "igbot.responder.v1.Conversations")
         stack.push_async_callback(server.stop, min(1.0, settings.drain_seconds))
@@ -154,6 +156,7 @@ async def make_parts(
         killer(settings.igbot_test_kill_at),
     )
     lease_ms = int(settings.lease_seconds * 1000)
+    handovers = Handovers(await make_notes(settings, stack, calls), metrics, store.clock.now)
     worker = Worker(
         store,
         book,
@@ -167,7 +170,7 @@ async def make_parts(
         lease_ms,
         random.random,
         stopped,
-        Handovers(await make_notes(settings, stack, calls), metrics, store.clock.now).tell,
+        handovers.tell,
     )
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     claimer = Claimer(store, book, worker, alarm, owner, lease_ms, settings.workers, stopped)
@@ -175,7 +178,8 @@ async def make_parts(
     people = People(store, book, settings.policy, alarm.wake, new_id)
     gaps = Gaps(store, tokens, instagram, deliver, metrics, settings.policy)
     upkeep = Upkeep(store, book, metrics, health, settings.retention_days * DAY)
-    return Parts(deliver, people, gaps, claimer, upkeep)
+    examiner = Examiner(store, writer, lambda: handovers.suspected)
+    return Parts(deliver, people, gaps, claimer, upkeep, examiner)
 
 
 async def make_notes(settings: Settings, stack: AsyncExitStack, calls: Traffic) -> SignedNotes | None:

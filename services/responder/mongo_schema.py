@@ -14,6 +14,7 @@ SENDS = PREFIX + "sends"
 ACCOUNTS = PREFIX + "accounts"
 TOMBSTONES = PREFIX + "tombstones"
 META = PREFIX + "meta"
+SCRATCH = PREFIX + "doctor"
 
 
 def index(name: str, *fields: str, only: dict[str, object] | None = None) -> IndexModel:

@@ -6,13 +6,15 @@ Majority and journaled writes, single-document conditional updates only; nothing
 from __future__ import annotations
 
 from services.common.errors import SchemaTooNew
+from services.common.examine_store import examine_mongo
+from services.common.findings import Finding
 from services.responder.codec import SCHEMA
 from services.responder.mongo_accounts import MongoAccounts
 from services.responder.mongo_conversations import MongoConversations
 from services.responder.mongo_erasing import MongoErasing
 from services.responder.mongo_link import MongoLink
 from services.responder.mongo_messages import MongoMessages
-from services.responder.mongo_schema import INDEXES, META
+from services.responder.mongo_schema import INDEXES, META, SCRATCH
 from services.responder.mongo_sends import MongoSends
 from services.responder.ports import Accounts, Clock, Conversations, Erasing, Messages, Sends
 
@@ -56,6 +58,12 @@ class MongoStore:
         """Raise Unavailable when the server does not answer."""
         async with self.link.use(META) as rows:
             await rows.database.command("ping")
+
+    async def examine(self) -> list[Finding]:
+        """Look at the database itself."""
+        wanted = {name: [str(one.document["name"]) for one in indexes] for name, indexes in INDEXES.items()}
+        async with self.link.use(SCRATCH) as rows:
+            return await examine_mongo(rows, wanted)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from services.common.findings import Finding
 from services.responder.account import Account
 from services.responder.message import Message, Stored
 from services.responder.model import Conversation, Figures, Mark, Reply
@@ -35,8 +36,8 @@ class Conversations(Protocol):
         """
         ...
 
-    async def claim(self, account: str, owner: str, lease_ms: int) -> Conversation | None:
-        """Take the account's longest-due conversation that nobody holds.
+    async def claim(self, account: str, owner: str, lease_ms: int, *, person: str = "") -> Conversation | None:
+        """Take the account's longest-due conversation that nobody holds, or the person's if one is named.
 
         One atomic change: owner, lease end by the store's clock, fence + 1, rev + 1.
         """
@@ -171,6 +172,10 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Raise Unavailable when the store does not answer."""
+        ...
+
+    async def examine(self) -> list[Finding]:
+        """Look at the store itself: a write, its indexes, its replicas."""
         ...
 
     async def close(self) -> None:

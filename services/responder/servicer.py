@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,15 @@ import structlog
 from services.common.pb import responder_pb2 as pb
 from services.common.pb import responder_pb2_grpc as rpc
 from services.common.request_id import bound
-from services.responder.decide import state_of
+from services.responder.account import Account
+from services.responder.decide import shown_wait, state_of
 from services.responder.deliver import Deliver
+from services.responder.examine import Examiner
 from services.responder.gaps import Gaps
 from services.responder.incoming import Incoming, IncomingKind, Outcome, Verdict
 from services.responder.message import Attached, Author, Message
 from services.responder.model import Conversation, PartState, Reply
+from services.responder.pauses import paused_until
 from services.responder.people import People
 
 log = structlog.get_logger(__name__)
@@ -47,7 +51,7 @@ ALLOWED = {
     "Erase": frozenset({"gateway", "operator"}),
     "CheckGaps": frozenset({"gateway", "operator"}),
     **dict.fromkeys(
-        ("List", "Get", "Pause", "Resume", "Retry", "ListHeld", "ResolveHeld", "SendInstagramMessage"),
+        ("List", "Get", "Pause", "Resume", "Retry", "ListHeld", "ResolveHeld", "SendInstagramMessage", "Examine"),
         frozenset({"operator"}),
     ),
 }
@@ -97,21 +101,26 @@ class ConversationsServicer(rpc.ConversationsServicer):
     people: People
     gaps: Gaps
     now: Callable[[], int]
+    examiner: Examiner
 
     async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:
         """List conversations."""
         limit = request.limit if request.limit > 0 else PAGE
         rows = await self.people.find(account=request.account, state=request.state, limit=limit)
-        return pb.ListResponse(conversations=[conversation(row, self.now()) for row in rows])
+        return pb.ListResponse(conversations=[await self.shown(row) for row in rows])
 
     async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
         """Tell one conversation's whole story."""
         story = await self.people.get(request.account, request.person)
         return pb.GetResponse(
-            conversation=conversation(story.row, self.now()),
+            conversation=await self.shown(story.row),
             messages=[message(one) for one in story.messages],
             replies=[reply(one) for one in story.replies],
         )
+
+    async def shown(self, row: Conversation) -> pb.Conversation:
+        """Return a row as people see it, with what its account means for it."""
+        return conversation(row, await self.people.book.current(row.account), self.now())
 
     async def Pause(self, request: pb.PauseRequest, context: Context) -> pb.PauseResponse:
         """Silence the bot."""
@@ -142,6 +151,12 @@ class ConversationsServicer(rpc.ConversationsServicer):
         """Say what became of a held part."""
         await self.people.resolve(request.reply, request.part, request.decision)
         return pb.ResolveHeldResponse()
+
+    async def Examine(self, request: pb.ExamineRequest, context: Context) -> pb.ExamineResponse:
+        """Look at this service's own things."""
+        found = await self.examiner.examine()
+        findings = [pb.Finding(check=one.check, ok=one.ok, found=one.found, advice=one.advice) for one in found]
+        return pb.ExamineResponse(findings=findings, now_ms=time.time_ns() // 1_000_000)
 
     async def CheckGaps(self, request: pb.CheckGapsRequest, context: Context) -> pb.CheckGapsResponse:
         """Look for messages that no delivery brought."""
@@ -190,15 +205,15 @@ def incoming(event: pb.Event) -> Incoming:
     )
 
 
-def conversation(row: Conversation, now: int) -> pb.Conversation:
+def conversation(row: Conversation, account: Account, now: int) -> pb.Conversation:
     """Return a row as people see it."""
     return pb.Conversation(
         account=row.account,
         person=row.person,
-        state=state_of(row, now=now),
-        waiting_for=row.waiting_for or "",
+        state=state_of(row, account, now=now),
+        waiting_for=shown_wait(row, account, now=now) or "",
         due_at_ms=row.due_at or 0,
-        paused_until_ms=max((pause.until for pause in row.pauses if pause.since <= now < pause.until), default=0),
+        paused_until_ms=paused_until(row, account, now=now),
         opted_out=row.opted_out,
         window_closes_at_ms=row.window_closes_at,
         unanswered=len(row.unanswered),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from services.common.examine_store import examine_sqlite
+from services.common.findings import Finding
 from services.common.sqlite import SqliteFile
 from services.responder.ports import Accounts, Clock, Conversations, Erasing, Messages, Sends
 from services.responder.sqlite_accounts import SqliteAccounts
@@ -45,6 +47,10 @@ class SqliteStore:
     async def ping(self) -> None:
         """Raise Unavailable when the file cannot be read."""
         await self.file.read(lambda db: db.execute("SELECT 1").fetchone())
+
+    async def examine(self) -> list[Finding]:
+        """Look at the file itself."""
+        return await examine_sqlite(self.file)
 
     async def close(self) -> None:
         """Finish the writes that wait, close, unlock."""

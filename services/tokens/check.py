@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from services.common.errors import Unavailable, UnknownAccount
-from services.common.graph_errors import GraphFailure
+from services.common.findings import Finding
+from services.common.graph_errors import Fault, GraphFailure
 from services.tokens import judge, schedule, subscription
 from services.tokens.accounts import TOKEN_FIELD, Account
 from services.tokens.connect import REQUIRED
 from services.tokens.ports import Ports
 from services.tokens.reasons import MESSAGES_OFF, RECONNECT, reason
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    ok: bool
-    found: str
-    advice: str = ""
 
 
 async def check(ports: Ports, account_id: str, *, repair: bool = False) -> tuple[Account, list[Finding]]:
@@ -62,7 +52,8 @@ async def token_answers(ports: Ports, account: Account) -> Finding:
     found = await judge.probe(ports.instagram, account, text)
     if found.verdict == judge.Verdict.ALIVE:
         return Finding("token", ok=True, found=f"valid, version {account.last_version}")
-    advice = reason(found.error) if found.verdict != judge.Verdict.UNANSWERED else "Instagram did not say; try again"
+    said = found.verdict != judge.Verdict.UNANSWERED or (found.error and found.error.fault == Fault.SETUP)
+    advice = reason(found.error) if said else "Instagram did not say; try again"
     return Finding("token", ok=False, found=f"{found.verdict} {found.error or ''}".strip(), advice=advice)
 
 

@@ -20,12 +20,15 @@ from pymongo.read_concern import ReadConcern
 from services.common.account_state import AccountState
 from services.common.database_url import MongoDatabase
 from services.common.errors import Refused, SchemaTooNew, Unavailable, UnknownAccount
+from services.common.examine_store import examine_mongo
+from services.common.findings import Finding
 from services.tokens.accounts import Account, Summary
 from services.tokens.documents import SCHEMA, Document, from_document, milliseconds, moment, to_document
 from services.tokens.ports import Chore, Rule
 from services.tokens.schedule import TURN
 
 FIELDS = {Chore.REFRESH: "refresh_at", Chore.WATCH: "watch_at"}
+INDEXED = ("app_scoped_id", "refresh_at", "watch_at")
 CONFLICTS = 100
 """How often a change may lose its race; each loss is another's success."""
 
@@ -45,13 +48,13 @@ class MongoAccounts:
         }
         self.accounts = self.client[database.name].get_collection("token_accounts", **options)
         self.pace = self.client[database.name].get_collection("token_pace", **options)
+        self.scratch = self.client[database.name].get_collection("token_doctor", **options)
 
     async def open(self) -> None:
         """Make the indexes; Unavailable when that cannot be done now, SchemaTooNew when it never can."""
         with ours():
-            await self.accounts.create_index("app_scoped_id", unique=True)
-            await self.accounts.create_index("refresh_at")
-            await self.accounts.create_index("watch_at")
+            for field in INDEXED:
+                await self.accounts.create_index(field, unique=field == "app_scoped_id")
             newer = await self.accounts.find_one({"schema": {"$gt": SCHEMA}})
         if newer is not None:
             raise SchemaTooNew(f"the accounts have schema {newer['schema']}, this igbot knows {SCHEMA}")
@@ -59,6 +62,12 @@ class MongoAccounts:
     async def close(self) -> None:
         """Close the connections."""
         self.client.close()
+
+    async def examine(self) -> list[Finding]:
+        """Look at the database itself."""
+        with ours():
+            names = [f"{field}_1" for field in INDEXED]
+            return await examine_mongo(self.scratch, {self.accounts.name: names})
 
     async def find(self, account: str) -> Account | None:
         """Return the account with this id, professional or app-scoped."""

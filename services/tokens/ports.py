@@ -9,6 +9,7 @@ from enum import StrEnum
 from random import Random
 from typing import Protocol
 
+from services.common.findings import Finding
 from services.tokens.accounts import Account, Alert, Fresh, Grant, Profile, Sealed, Summary
 
 Rule = Callable[[Account], Account | None]
@@ -39,6 +40,9 @@ class Accounts(Protocol):
 
     async def forget(self, account: str) -> None:
         """Erase the account, and its traces in the store's files."""
+
+    async def examine(self) -> list[Finding]:
+        """Look at the store itself: a write, its indexes, its replicas."""
 
 
 class Rota(Protocol):

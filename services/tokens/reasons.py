@@ -29,6 +29,10 @@ BY_CODE = {
     25: BY_SUBCODE[2207050],
     368: "Instagram blocks the account for breaking a policy",
 }
+TESTER = (
+    "Instagram answers this account's calls as a stranger's: the account must have accepted its invitation as an "
+    "Instagram Tester of the app, or the app must have passed App Review (docs/meta-app.md)"
+)
 MESSAGES_OFF = "a permission is missing, or message access is off: " + BY_SUBCODE[2534041].partition(": ")[2]
 
 
@@ -40,6 +44,8 @@ def reason(error: GraphError | None) -> str:
         return BY_SUBCODE[error.subcode]
     if error.fault in DEAD:
         return f"Instagram no longer accepts the token ({error.code}); {RECONNECT}"
+    if error.fault == Fault.SETUP:
+        return TESTER
     if error.code is not None and 200 <= error.code <= 299:
         return MESSAGES_OFF
     return BY_CODE.get(error.code or 0, f"Instagram refuses this account's calls ({error})")

@@ -10,7 +10,7 @@ import grpc.aio
 from services.common.errors import Refused, UnknownAccount
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
-from services.tokens import check, connect, disconnect, keep_alive, rotate
+from services.tokens import check, connect, disconnect, examine, keep_alive, rotate
 from services.tokens.documents import milliseconds
 from services.tokens.judge import Reports
 from services.tokens.lend import Lender
@@ -28,6 +28,7 @@ ALLOWED = {
     "Add": frozenset({"operator"}),
     "Refresh": frozenset({"operator"}),
     "Check": frozenset({"operator"}),
+    "Examine": frozenset({"operator"}),
     "RotateKeys": frozenset({"operator"}),
     "Connect": frozenset({"gateway", "operator"}),
     "ReportRejected": frozenset({"responder", "operator"}),
@@ -114,6 +115,12 @@ class TokensServicer(tokens_pb2_grpc.TokensServicer):
         account, found = await self.unfinished.run(check.check(self.ports, request.account, repair=request.repair))
         findings = [pb.Finding(check=one.check, ok=one.ok, found=one.found, advice=one.advice) for one in found]
         return pb.CheckResponse(account=to_proto(account), findings=findings)
+
+    async def Examine(self, request: pb.ExamineRequest, context: Context) -> pb.ExamineResponse:
+        """Look at this service's own things."""
+        found = await examine.examine(self.ports, self.redirect_uri)
+        findings = [pb.Finding(check=one.check, ok=one.ok, found=one.found, advice=one.advice) for one in found]
+        return pb.ExamineResponse(findings=findings, now_ms=milliseconds(self.ports.clock.now()))
 
     async def RotateKeys(
         self,

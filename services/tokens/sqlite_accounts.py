@@ -11,6 +11,8 @@ from pathlib import Path
 
 from services.common.account_state import AccountState
 from services.common.errors import Refused, UnknownAccount
+from services.common.examine_store import examine_sqlite
+from services.common.findings import Finding
 from services.common.sqlite import SqliteFile
 from services.tokens import state
 from services.tokens.accounts import Account, Summary
@@ -79,6 +81,10 @@ class SqliteAccounts:
     async def close(self) -> None:
         """Finish what waits and close."""
         await self.file.close()
+
+    async def examine(self) -> list[Finding]:
+        """Look at the file itself."""
+        return await examine_sqlite(self.file)
 
     async def find(self, account: str) -> Account | None:
         """Return the account with this id, professional or app-scoped."""

@@ -1,9 +1,16 @@
 """Each check of the doctor, well and ill, against real servers that pretend."""
 
+import asyncio
 import base64
+import hashlib
+import hmac
 import json
+import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,37 +19,38 @@ import pytest
 from grpc_health.v1 import health, health_pb2_grpc
 
 from services.cli.doctor_local import WANTED
+from services.cli.doctor_public import certificate
+from services.common.pb import responder_pb2, responder_pb2_grpc, tokens_pb2_grpc
 from services.common.pb import tokens_pb2 as pb
-from services.common.pb import tokens_pb2_grpc
 from tests.cli.conftest import servicer
+from tests.tokens.authority import Authority
 
+SECRET = "the app's secret"
+EXAMINED = ["tokens database write", "tokens clock", "responder", "responder model", "responder clock"]
 GREEN = [
-    "settings gateway",
-    "settings tokens",
-    "settings responder",
-    "keyring",
-    "redis",
-    *(f"redis {name}" for name in WANTED),
-    "tokens",
-    "responder",
-    "webhook",
-    "model",
-    "graph",
-    "@shop token",
+    *(f"settings {name}" for name in ("gateway", "tokens", "responder")),
+    *("keyring", "redis", "redis memory", *(f"redis {name}" for name in WANTED)),
+    *("tokens", *EXAMINED, "redirect uri"),
+    *("webhook", "signed delivery", "forged delivery", "raw body", "graph", "graph clock", "@shop token"),
 ]
 
 
 class World(ThreadingHTTPServer):
-    """The gateway's public address, the model and the Graph API in one; `status` makes one of them ill."""
+    """The gateway behind its proxy and the Graph API in one; `status` and the flags make it ill."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         super().__init__(("127.0.0.1", 0), Door)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.status: dict[str, int] = {}
-        self.asked: list[dict[str, object]] = []
+        self.tidy = self.careless = False
+        self.drops = ""
+        self.skew = 0.0
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
 class Door(BaseHTTPRequestHandler):
@@ -58,14 +66,21 @@ class Door(BaseHTTPRequestHandler):
             self.answer("graph", json.dumps({"error": {"code": 190}}), 400)
 
     def do_POST(self):
-        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.answer("model", json.dumps({"choices": [{"message": {"content": "ok"}}]}), 200)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.tidy:  # as a proxy that parses JSON and writes it anew
+            body = json.dumps(json.loads(body)).encode()
+        given = "" if self.server.drops else self.headers["X-Hub-Signature-256"]
+        good = given == "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        self.answer("delivery", "", 200 if good or self.server.careless else 403)
 
     def answer(self, who, body, status):
         ill = self.server.status.get(who)
         self.send_response(ill or status)
         self.end_headers()
         self.wfile.write(b"ill" if ill else body.encode())
+
+    def date_time_string(self, timestamp=None):
+        return formatdate(time.time() + self.server.skew, usegmt=True)
 
     def log_message(self, *args):
         """Say nothing."""
@@ -83,9 +98,12 @@ def world():
 
 
 @pytest.fixture
-def services(tokens):
+def services(tokens, conversations):
     server = grpc.server(ThreadPoolExecutor(2))
     tokens_pb2_grpc.add_TokensServicer_to_server(servicer(tokens_pb2_grpc.TokensServicer, pb, tokens), server)
+    responder_pb2_grpc.add_ConversationsServicer_to_server(
+        servicer(responder_pb2_grpc.ConversationsServicer, responder_pb2, conversations), server
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -94,18 +112,23 @@ def services(tokens):
 
 
 @pytest.fixture
-def doctor(bare, world, services, tokens, valkey, valkey_url, tmp_path):
+def doctor(bare, world, services, tokens, conversations, valkey, valkey_url, tmp_path):
     """Run the doctor where all is well, except for what `env` says; check to finding, and the exit code."""
     account = pb.Account(account="1", username="shop", state="active")
     tokens.answers["ListAccounts"] = pb.ListAccountsResponse(accounts=[account])
     tokens.answers["Check"] = pb.CheckResponse(findings=[pb.Finding(check="token", ok=True, found="valid")])
+    now = int(time.time() * 1000)
+    one = pb.Finding(check="database write", ok=True, found="safe after 1.0 ms")
+    tokens.answers["Examine"] = pb.ExamineResponse(findings=[one], now_ms=now)
+    two = responder_pb2.Finding(check="model", ok=True, found="answers")
+    conversations.answers["Examine"] = responder_pb2.ExamineResponse(findings=[two], now_ms=now)
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "a").write_text(base64.b64encode(bytes(32)).decode())
     well = {
         "INSTAGRAM_CLIENT_ID": "1",
         "INSTAGRAM_CLIENT_SECRET": "s",
-        "APP_SECRET": "s",
+        "APP_SECRET": SECRET,
         "REDIRECT_URI": f"{world.url}/oauth/callback",
         "PUBLIC_URL": world.url,
         "WEBHOOK_VERIFY_TOKEN": "word",
@@ -114,8 +137,6 @@ def doctor(bare, world, services, tokens, valkey, valkey_url, tmp_path):
         "TOKENS_ADDRESS": services,
         "RESPONDER_ADDRESS": services,
         "OPENAI_API_KEY": "sk-hunter2",
-        "OPENAI_BASE_URL": f"{world.url}/v1",
-        "OPENAI_MODEL": "tiny",
         "GRAPH_URL": world.url,
     }
 
@@ -127,11 +148,12 @@ def doctor(bare, world, services, tokens, valkey, valkey_url, tmp_path):
     return run
 
 
-def test_all_is_well(doctor, world):
+def test_all_is_well(doctor):
     code, found = doctor()
+    certificate = found.pop("certificate")
     assert [(name, row["ok"]) for name, row in found.items()] == [(name, True) for name in GREEN], found
+    assert certificate["ok"] is None  # http, on this machine
     assert code == 0
-    assert [question["model"] for question in world.asked] == ["tiny"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +167,11 @@ def test_all_is_well(doctor, world):
         ({"RESPONDER_ADDRESS": "127.0.0.1:1"}, "responder", "reached"),
         ({"WEBHOOK_VERIFY_TOKEN": "another"}, "webhook", "403"),
         ({"PUBLIC_URL": "http://127.0.0.1:1"}, "webhook", "reached"),
-        ({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "model", "reached"),
+        ({"REDIRECT_URI": "http://bot.example.com/oauth/callback"}, "redirect uri", "https"),
+        ({"REDIRECT_URI": "https://bot.example.com/oauth/callback?x=1"}, "redirect uri", "end in"),
+        ({"REDIRECT_URI": "https://bot.example.com/oauth/callback"}, "redirect uri", "PUBLIC_URL"),
+        ({"APP_SECRET": "another"}, "signed delivery", "403"),
+        ({"PUBLIC_URL": "https://127.0.0.1:1"}, "certificate", "looked at"),
         ({"GRAPH_URL": "http://127.0.0.1:1"}, "graph", "reached"),
     ],
 )
@@ -161,9 +187,6 @@ def test_what_is_ill_is_red_and_says_what_to_do(doctor, env, check, word):
     ("who", "status", "word"),
     [
         ("webhook", 502, "something else"),
-        ("model", 401, "OPENAI_API_KEY"),
-        ("model", 404, "OPENAI_MODEL"),
-        ("model", 429, "credit"),
         ("graph", 200, "GRAPH_URL"),
     ],
 )
@@ -206,6 +229,67 @@ def test_an_accounts_trouble_is_red(doctor, tokens):
     assert found["@shop subscription"]["advice"] == "connect again"
 
 
+def test_what_a_service_finds_in_itself_is_red(doctor, tokens, conversations):
+    bad = pb.Finding(check="database replicas", ok=False, found="no replica set", advice="three")
+    tokens.answers["Examine"].findings.append(bad)
+    dead = responder_pb2.Finding(check="automatic replies", ok=False, found="suspected for 1", advice="off")
+    conversations.answers["Examine"].findings.append(dead)
+    code, found = doctor()
+    assert code == 1
+    assert found["tokens database replicas"]["advice"] == "three"
+    assert found["responder automatic replies"]["advice"] == "off"
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(60, "s ahead of"), (-60, "s behind")])
+def test_a_clock_that_is_off_is_red(doctor, tokens, conversations, world, seconds, word):
+    for memory in (tokens, conversations):
+        memory.answers["Examine"].now_ms += seconds * 1000
+    world.skew = seconds
+    code, found = doctor()
+    assert code == 1
+    assert [found[f"{name} clock"]["ok"] for name in ("tokens", "responder", "graph")] == [False] * 3
+    assert all(word in found[f"{name} clock"]["found"] for name in ("tokens", "graph"))
+
+
+def test_an_older_service_that_cannot_look_at_itself_is_no_fault(doctor, tokens):
+    tokens.refusals["Examine"] = (grpc.StatusCode.UNIMPLEMENTED, "unknown method")
+    code, found = doctor()
+    assert (code, found["tokens examined"]["ok"]) == (0, None)
+
+
+def test_a_service_that_fails_to_look_at_itself_is_red(doctor, tokens):
+    tokens.refusals["Examine"] = (grpc.StatusCode.INTERNAL, "broken")
+    code, found = doctor()
+    assert (code, found["tokens examined"]["ok"]) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "check", "word"),
+    [
+        ("tidy", True, "raw body", "changes bodies"),
+        ("drops", "X-Hub-Signature-256", "signed delivery", "X-Hub-Signature-256"),
+        ("careless", True, "forged delivery", "must be 403"),
+    ],
+)
+def test_a_proxy_that_does_not_pass_what_meta_signs_is_red(doctor, world, flag, value, check, word):
+    setattr(world, flag, value)
+    code, found = doctor()
+    assert code == 1
+    assert found[check]["ok"] is False
+    assert word in found[check]["advice"]
+
+
+def test_a_redis_that_is_nearly_full_is_red(doctor, valkey):
+    limit = valkey.config_get("maxmemory")["maxmemory"]
+    valkey.config_set("maxmemory", int(valkey.info("memory")["used_memory"] * 1.15))
+    try:
+        code, found = doctor()
+    finally:
+        valkey.config_set("maxmemory", limit)
+    assert code == 1
+    assert found["redis memory"]["ok"] is False
+
+
 def test_what_cannot_be_checked_here_is_no_fault(bare, valkey_url, services):
     ran = bare(
         "doctor",
@@ -216,6 +300,48 @@ def test_what_cannot_be_checked_here_is_no_fault(bare, valkey_url, services):
         GRAPH_URL="http://127.0.0.1:1",
     )
     found = {row["check"]: row["ok"] for row in map(json.loads, ran.out.splitlines())}
-    assert (
-        found["settings gateway"] is found["keyring"] is found["webhook"] is found["model"] is found["accounts"] is None
-    )
+    skipped = ["settings gateway", "keyring", "redirect uri", "webhook", "accounts", "certificate"]
+    assert {name: found[name] for name in skipped} == dict.fromkeys(skipped)
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """What the doctor finds of a certificate that ends after so many days, by an authority that is trusted or not."""
+    authority, stranger = Authority(), Authority("stranger")
+    (tmp_path / "trusted.pem").write_bytes(authority.certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+
+    def look(days, *, host="127.0.0.1", trusted=True):
+        folder = (authority if trusted else stranger).issue(tmp_path / "tls", ends=timedelta(days=days))
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        server = World(tls)
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            return asyncio.run(certificate(f"https://{host}:{server.server_port}"))
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    return look
+
+
+def test_a_certificate_with_weeks_left_is_green(shown):
+    found = shown(60)
+    assert (found.ok, found.found) == (True, "trusted, 60 days left")
+
+
+@pytest.mark.parametrize(
+    ("case", "word"),
+    [
+        ({"days": 10}, "10 days left"),
+        ({"days": -1}, "expired"),
+        ({"days": 60, "trusted": False}, "local issuer"),
+        ({"days": 60, "host": "localhost"}, "Hostname mismatch"),
+    ],
+)
+def test_a_certificate_that_meta_would_refuse_soon_or_now_is_red(shown, case, word):
+    found = shown(**case)
+    assert found.ok is False
+    assert word in found.found
+    assert found.advice

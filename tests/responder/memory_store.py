@@ -6,6 +6,7 @@ Every write passes a gate first, so that a test may decide when it goes on, and 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from services.common.findings import Finding
 from services.responder.message import Stored
 from services.responder.model import Conversation, Figures, PartState
 from services.responder.stubs import completed, edited, is_shown, is_stub, scrubbed
@@ -57,6 +58,9 @@ class MemoryStore:
 
     async def ping(self):
         return None
+
+    async def examine(self):
+        return [Finding("database write", ok=True, found="in memory")]
 
     async def close(self):
         return None

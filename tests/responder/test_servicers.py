@@ -9,6 +9,7 @@ from services.common.pb import responder_pb2 as pb
 from services.common.pb import responder_pb2_grpc as rpc
 from services.common.rpc import Channel, RpcServer
 from services.common.settings import Address
+from services.responder.examine import Examiner
 from services.responder.model import FOREVER
 from services.responder.servicer import ALLOWED, ConversationsServicer, ResponderServicer
 from services.responder.times import Policy
@@ -26,7 +27,9 @@ class Doors:
 
     def __init__(self, town):
         self.town = town
-        conversations = ConversationsServicer(town.people, town.gaps, town.clock.now)
+        conversations = ConversationsServicer(
+            town.people, town.gaps, town.clock.now, Examiner(town.store, town.writer, set)
+        )
         self.calls = {
             "Responder": Calls(ResponderServicer(town.deliverer), SERVICES["Responder"]),
             "Conversations": Calls(conversations, SERVICES["Conversations"]),
@@ -190,7 +193,9 @@ def test_every_method_says_who_may_call_it():
 async def test_both_servicers_on_a_real_server(town):
     server = RpcServer(Address("127.0.0.1", 0))
     rpc.add_ResponderServicer_to_server(ResponderServicer(town.deliverer), server.server)
-    conversations = ConversationsServicer(town.people, town.gaps, town.clock.now)
+    conversations = ConversationsServicer(
+        town.people, town.gaps, town.clock.now, Examiner(town.store, town.writer, set)
+    )
     rpc.add_ConversationsServicer_to_server(conversations, server.server)
     await server.start("igbot.responder.v1.Responder")
     channel = Channel(f"127.0.0.1:{server.port}")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.common.account_state import AccountState
 from services.common.errors import Refused, Unavailable, UnknownAccount
+from services.common.findings import Finding
 from services.common.graph_errors import GraphError, GraphFailure
 from services.tokens import connect, state, subscription
 from services.tokens.accounts import Account, Alert, Fresh, Grant, Profile, Sealed, Summary, Token
@@ -110,6 +111,10 @@ class MemoryAccounts:
         self._up()
         moments = [row.plan.refresh_at for row in self.rows.values() if row.plan.refresh_at]
         return [sum(start <= at < end for at in moments) for start, end in windows]
+
+    async def examine(self) -> list[Finding]:
+        self._up()
+        return [Finding("database write", ok=True, found="in memory")]
 
     async def summary(self, rejected_since: datetime) -> Summary:
         self._up()

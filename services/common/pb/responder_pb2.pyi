@@ -356,3 +356,27 @@ class EraseResponse(_message.Message):
     ERASED_FIELD_NUMBER: _ClassVar[int]
     erased: int
     def __init__(self, erased: _Optional[int] = ...) -> None: ...
+
+class ExamineRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("check", "ok", "found", "advice")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    OK_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    ok: bool
+    found: str
+    advice: str
+    def __init__(self, check: _Optional[str] = ..., ok: _Optional[bool] = ..., found: _Optional[str] = ..., advice: _Optional[str] = ...) -> None: ...
+
+class ExamineResponse(_message.Message):
+    __slots__ = ("findings", "now_ms")
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    now_ms: int
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., now_ms: _Optional[int] = ...) -> None: ...

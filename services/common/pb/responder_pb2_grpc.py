@@ -159,6 +159,11 @@ class ConversationsStub:
                 request_serializer=services_dot_common_dot_pb_dot_responder__pb2.EraseRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_responder__pb2.EraseResponse.FromString,
                 _registered_method=True)
+        self.Examine = channel.unary_unary(
+                '/igbot.responder.v1.Conversations/Examine',
+                request_serializer=services_dot_common_dot_pb_dot_responder__pb2.ExamineRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_responder__pb2.ExamineResponse.FromString,
+                _registered_method=True)
 
 
 class ConversationsServicer:
@@ -231,6 +236,13 @@ class ConversationsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Examine(self, request, context):
+        """Looks at the service's own database, asks the model one tiny question, for `igbot doctor`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConversationsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -283,6 +295,11 @@ def add_ConversationsServicer_to_server(servicer, server):
                     servicer.Erase,
                     request_deserializer=services_dot_common_dot_pb_dot_responder__pb2.EraseRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_responder__pb2.EraseResponse.SerializeToString,
+            ),
+            'Examine': grpc.unary_unary_rpc_method_handler(
+                    servicer.Examine,
+                    request_deserializer=services_dot_common_dot_pb_dot_responder__pb2.ExamineRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_responder__pb2.ExamineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -556,6 +573,33 @@ class Conversations:
             '/igbot.responder.v1.Conversations/Erase',
             services_dot_common_dot_pb_dot_responder__pb2.EraseRequest.SerializeToString,
             services_dot_common_dot_pb_dot_responder__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Examine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/igbot.responder.v1.Conversations/Examine',
+            services_dot_common_dot_pb_dot_responder__pb2.ExamineRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_responder__pb2.ExamineResponse.FromString,
             options,
             channel_credentials,
             insecure,

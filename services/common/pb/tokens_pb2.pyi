@@ -172,6 +172,18 @@ class CheckResponse(_message.Message):
     findings: _containers.RepeatedCompositeFieldContainer[Finding]
     def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
 
+class ExamineRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExamineResponse(_message.Message):
+    __slots__ = ("findings", "now_ms")
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    now_ms: int
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., now_ms: _Optional[int] = ...) -> None: ...
+
 class RotateKeysRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

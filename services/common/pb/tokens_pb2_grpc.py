@@ -69,6 +69,11 @@ class TokensStub:
                 request_serializer=services_dot_common_dot_pb_dot_tokens__pb2.CheckRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_tokens__pb2.CheckResponse.FromString,
                 _registered_method=True)
+        self.Examine = channel.unary_unary(
+                '/igbot.tokens.v1.Tokens/Examine',
+                request_serializer=services_dot_common_dot_pb_dot_tokens__pb2.ExamineRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_tokens__pb2.ExamineResponse.FromString,
+                _registered_method=True)
         self.RotateKeys = channel.unary_stream(
                 '/igbot.tokens.v1.Tokens/RotateKeys',
                 request_serializer=services_dot_common_dot_pb_dot_tokens__pb2.RotateKeysRequest.SerializeToString,
@@ -136,6 +141,13 @@ class TokensServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Examine(self, request, context):
+        """Looks at the service's own database, keyring and Meta app, for `igbot doctor`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RotateKeys(self, request, context):
         """Encrypts every token with the newest key; one message after each account, so it can be watched and stopped.
         """
@@ -194,6 +206,11 @@ def add_TokensServicer_to_server(servicer, server):
                     servicer.Check,
                     request_deserializer=services_dot_common_dot_pb_dot_tokens__pb2.CheckRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_tokens__pb2.CheckResponse.SerializeToString,
+            ),
+            'Examine': grpc.unary_unary_rpc_method_handler(
+                    servicer.Examine,
+                    request_deserializer=services_dot_common_dot_pb_dot_tokens__pb2.ExamineRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_tokens__pb2.ExamineResponse.SerializeToString,
             ),
             'RotateKeys': grpc.unary_stream_rpc_method_handler(
                     servicer.RotateKeys,
@@ -400,6 +417,33 @@ class Tokens:
             '/igbot.tokens.v1.Tokens/Check',
             services_dot_common_dot_pb_dot_tokens__pb2.CheckRequest.SerializeToString,
             services_dot_common_dot_pb_dot_tokens__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Examine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/igbot.tokens.v1.Tokens/Examine',
+            services_dot_common_dot_pb_dot_tokens__pb2.ExamineRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_tokens__pb2.ExamineResponse.FromString,
             options,
             channel_credentials,
             insecure,
