@@ -30,5 +30,7 @@ class Account:
     hold_until: int = 0  # a probe may go out then
     hold_step: int = 0  # how often the hold was prolonged
     pauses: tuple[Pause, ...] = ()
+    resumed_at: int = 0  # the last Resume of the whole account; it goes for each conversation
+    speaking: tuple[str, ...] = ()  # the people to whom somebody's own words wait: no pause stops those
     answer_pending: bool = False  # the last Resume wants the newest message answered
     rev: int = 0

@@ -12,8 +12,8 @@ from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.graph_usage import Usage
 from services.responder.account import Account, HoldReason
 from services.responder.answers import slow_for
-from services.responder.model import FOREVER, Pause
 from services.responder.outside import KnownAccount, Lent, Tokens
+from services.responder.pauses import paused_at
 from services.responder.ports import Accounts, Clock
 from services.responder.times import SECOND, Times
 
@@ -43,7 +43,6 @@ class AccountBook:
     usernames: frozenset[str] = frozenset()
     app_held_until: int = 0
     slow_until: dict[str, int] = field(default_factory=dict)  # accounts near a limit, by Instagram's usage headers
-    spoken: dict[str, int] = field(default_factory=dict)  # people's words that wait here, by account
     probing: set[str] = field(default_factory=set)  # held accounts of which one conversation was let through here
 
     async def resolve(self, account_id: str) -> Account:
@@ -168,8 +167,8 @@ class AccountBook:
         if now < max(self.app_held_until, self.slow_until.get(account, 0)):
             return False
         row = await self.current(account)
-        if paused_forever_or_until(row, now):
-            return self.spoke(account)
+        if paused_at(row, now):
+            return False
         if row.hold is None:
             return True
         if now < row.hold_until:
@@ -182,11 +181,19 @@ class AccountBook:
             self.probing.add(account)
         return saved is not None
 
-    def spoke(self, account: str) -> bool:
-        """Whether a person's own words wait, which a pause of the account does not stop; one claim for each."""
-        waiting = self.spoken.get(account, 0)
-        self.spoken[account] = max(0, waiting - 1)
-        return waiting > 0
+    async def speakers(self, account: str) -> tuple[str, ...]:
+        """Return to whom a person's own words wait, which a pause of the account does not stop."""
+        row, now = await self.current(account), self.clock.now()
+        stopped = now < max(self.app_held_until, self.slow_until.get(account, 0), row.hold_until if row.hold else 0)
+        return () if stopped else row.speaking
+
+    async def speaks(self, account: str, person: str) -> None:
+        """A person is about to say something here: it goes out whatever pauses the account, from whichever replica."""
+        await self.change(account, lambda row: replace(row, speaking=(*others(row, person), person)))
+
+    async def spoke(self, account: str, person: str) -> None:
+        """Nothing of a person's words waits any more."""
+        await self.change(account, lambda row: replace(row, speaking=others(row, person)))
 
     def heard(self, account: str, usage: Usage) -> None:
         """Slow an account down before Instagram does: nothing of it is claimed for a while."""
@@ -231,7 +238,7 @@ class AccountBook:
     def silent(self, row: Account) -> bool:
         """Whether the account's row keeps what is due there from being worked on."""
         now = self.clock.now()
-        return self.held_for(row) is not None or now < self.app_held_until or paused_forever_or_until(row, now)
+        return self.held_for(row) is not None or now < self.app_held_until or paused_at(row, now)
 
     def held_for(self, row: Account) -> HoldReason | None:
         """Why nothing but a probe is sent for the account now, None when nothing holds it."""
@@ -258,21 +265,9 @@ def healed(row: Account, state: str) -> bool:
     return waited and row.state != AccountState.ACTIVE and state == AccountState.ACTIVE
 
 
-def paused_forever_or_until(row: Account, now: int) -> bool:
-    """Whether an operator silenced the whole account."""
-    return any(pause.since <= now < pause.until for pause in row.pauses)
-
-
-def paused(row: Account, *, until: int, now: int) -> Account:
-    """Silence the whole account; `until` 0 means until somebody resumes."""
-    return replace(row, pauses=(*row.pauses, Pause(since=now, until=until or FOREVER)), answer_pending=False)
-
-
-def resumed(row: Account, *, answer_pending: bool, now: int, keep: int) -> Account:
-    """End every pause of the account; pauses that ended longer than `keep` ago are forgotten."""
-    ended = (replace(one, until=min(one.until, max(now, one.since))) for one in row.pauses)
-    kept = tuple(one for one in ended if one.until + keep > now)
-    return replace(row, pauses=kept, answer_pending=answer_pending)
+def others(row: Account, person: str) -> tuple[str, ...]:
+    """Return to whom else words wait."""
+    return tuple(one for one in row.speaking if one != person)
 
 
 def known_from(lent: Lent) -> KnownAccount:

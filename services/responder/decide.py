@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from services.common.account_state import AccountState
-from services.responder import ending, ledger, record, sending
+from services.responder import ending, ledger, record
 from services.responder.account import Account
 from services.responder.metrics import Skip
 from services.responder.model import FOREVER, Conversation, Mark, Part, PartState, Pending, Reply, State, Wait
+from services.responder.pauses import caught_up, paused_at, paused_until
 from services.responder.times import DAY, HOUR, Policy, Times
 
 Answers = tuple[Pending, ...]
@@ -75,6 +76,9 @@ Step = Rest | Change | Finish | SendPart | Look | Write | Confirm
 
 def next_step(row: Conversation, account: Account, *, now: int, times: Times, policy: Policy) -> Step:
     """Return the next step. Every answer but Rest changes the row, so a pass comes to an end."""
+    resumed = caught_up(row, account)
+    if resumed != row:
+        return Change(resumed)
     if row.undecided:
         decided = record.decide_echoes(row, now=now, times=times, policy=policy)
         if decided != row:
@@ -163,7 +167,7 @@ def skip_reason(row: Conversation, account: Account, one: Pending, *, now: int, 
         return Skip.STALE
     if not one.asked_for and over_pause(row, account, one, now=now):
         return Skip.PAUSED
-    if paused_until(row, account, now):
+    if paused_until(row, account, now=now):
         return None  # kept until the pause is over: Resume may want it answered
     if row.opted_out and not one.stop:
         return Skip.OPTED_OUT
@@ -173,19 +177,12 @@ def skip_reason(row: Conversation, account: Account, one: Pending, *, now: int, 
 def over_pause(row: Conversation, account: Account, one: Pending, *, now: int) -> bool:
     """Whether a pause that is over covered the message's time."""
     ended = [pause for pause in (*row.pauses, *account.pauses) if pause.since < pause.until <= now]
-    newest = account.answer_pending and bool(row.unanswered) and row.unanswered[-1].key == one.key
-    return any(one.at < pause.until for pause in ended if not (newest and pause in account.pauses))
-
-
-def paused_until(row: Conversation, account: Account, now: int) -> int:
-    """Return when the pause that holds now ends, 0 when the bot may speak."""
-    pauses = (*row.pauses, *account.pauses)
-    return max((pause.until for pause in pauses if pause.since <= now < pause.until), default=0)
+    return any(one.at < pause.until for pause in ended)
 
 
 def pause_over(row: Conversation, now: int) -> int | None:
     """Return when to look again; the account's own pause is kept by its row, which no claim gets past."""
-    until = max((pause.until for pause in row.pauses if pause.since <= now < pause.until), default=now)
+    until = paused_until(row, now=now) or now
     return None if until == FOREVER else until
 
 
@@ -195,7 +192,7 @@ def reason_to_wait(row: Conversation, account: Account, *, now: int, policy: Pol
         return None, Wait.BACK_OFF
     if not row.unanswered:
         return None
-    if paused_until(row, account, now):
+    if paused_until(row, account, now=now):
         return pause_over(row, now), Wait.PAUSED
     if record.quiet_until(row, policy) > now:
         return record.quiet_until(row, policy), Wait.QUIET
@@ -227,7 +224,7 @@ def rest(row: Conversation, until: int | None, reason: Wait | None, *, now: int,
     return Rest(replace(row, due_at=until, waiting_for=reason, replied_at=recent, failed=failed))
 
 
-def state_of(row: Conversation, *, now: int) -> State:
+def state_of(row: Conversation, account: Account, *, now: int) -> State:
     """Return the one word that people see."""
     if row.failed:
         return State.FAILED
@@ -235,8 +232,13 @@ def state_of(row: Conversation, *, now: int) -> State:
         return State.HELD
     if row.lease_until > now:
         return State.WORKING
-    if sending.paused_at(row, now):
+    if paused_until(row, account, now=now):
         return State.PAUSED
     if row.due_at is None:
         return State.IDLE
     return State.DUE if row.due_at <= now else State.WAITING
+
+
+def shown_wait(row: Conversation, account: Account, *, now: int) -> Wait | None:
+    """Return what people see a conversation wait for: its account's pause before anything of its own."""
+    return Wait.PAUSED if row.due_at is not None and paused_at(account, now) else row.waiting_for

@@ -33,6 +33,7 @@ from services.responder.incoming import (
 from services.responder.message import Kind, Message, Stored, key_of
 from services.responder.metrics import Skip
 from services.responder.model import Conversation
+from services.responder.pauses import caught_up
 from services.responder.ports import Store
 from services.responder.times import Policy
 from services.responder.words import is_word
@@ -184,7 +185,7 @@ class Deliver:
             return None
         messages = [stored.message for _, stored in pairs]
         while True:
-            after = row
+            after = caught_up(row, account)
             for (event, _), message in zip(pairs, messages, strict=True):
                 after = await self.apply(after, event, message, account)
             if after != row:

@@ -134,12 +134,20 @@ class Claimer:
     async def claim(self, account: str) -> Conversation | None:
         """Claim the account's next conversation, if anything of it may be worked on."""
         try:
-            if not await self.book.may_work(account):
-                return None
-            return await self.store.conversations.claim(account, self.owner, self.lease_ms)
+            if await self.book.may_work(account):
+                return await self.store.conversations.claim(account, self.owner, self.lease_ms)
+            return await self.claim_words(account)
         except SchemaTooNew:  # the newer igbot beside this one can read it, when the lease is over
             log.exception("claim_unreadable", account=account)
             return None
+
+    async def claim_words(self, account: str) -> Conversation | None:
+        """Claim a conversation in which a person's own words wait: they go out though the account is paused."""
+        for person in await self.book.speakers(account):
+            row = await self.store.conversations.claim(account, self.owner, self.lease_ms, person=person)
+            if row is not None:
+                return row
+        return None
 
     def start(self, row: Conversation) -> None:
         """Work on it beside the others."""

@@ -58,11 +58,12 @@ class MongoConversations:
                 return None
         return born
 
-    async def claim(self, account: str, owner: str, lease_ms: int) -> Conversation | None:
-        """Take the account's longest-due conversation that nobody holds."""
+    async def claim(self, account: str, owner: str, lease_ms: int, *, person: str = "") -> Conversation | None:
+        """Take the account's longest-due conversation that nobody holds, or the person's if one is named."""
+        whose = {"_id": id_of(account, person)} if person else {"account": account}
         async with self.link.use(CONVERSATIONS) as rows:
             taken = await rows.find_one_and_update(
-                {"account": account, "due_at": {"$lte": self.link.clock.now()}, **FREE},
+                {**whose, "due_at": {"$lte": self.link.clock.now()}, **FREE},
                 [{"$set": {"owner": {"$literal": owner}, **grown("fence"), **grown("rev"), **leased(lease_ms)}}],
                 sort=[("due_at", 1)],
                 return_document=ReturnDocument.AFTER,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
 
 from services.common.errors import NotFound, Refused, Unavailable, Undeliverable
-from services.responder import ending, ledger, record
+from services.responder import ending, ledger, pauses, record
 from services.responder.account import Account
-from services.responder.book import AccountBook, paused, resumed
+from services.responder.book import AccountBook
 from services.responder.decide import state_of
 from services.responder.message import Author, Message
-from services.responder.model import Conversation, Part, PartState, Pause, Reply, State
+from services.responder.model import Conversation, Part, PartState, Pause, Reply, State, Wait
 from services.responder.ports import Store
 from services.responder.times import Policy
 from services.responder.words import clean, digest, split
@@ -55,7 +56,8 @@ class People:
         professional = (await self.known(account)).account if account else ""
         found: list[Conversation] = []
         async for row in self.rows(professional):
-            if not state or state_of(row, now=self.store.clock.now()) == state:
+            whose = await self.book.current(row.account)
+            if not state or state_of(row, whose, now=self.store.clock.now()) == state:
                 found.append(row)
             if len(found) >= limit:
                 break
@@ -109,11 +111,11 @@ class People:
         if until and until <= now:
             raise Refused("the pause must end in the future")
         if person:
-            await self.change(await self.row(account, person), lambda row: record.pause(row, until=until, now=now))
+            await self.change(await self.row(account, person), lambda row: pauses.pause(row, until=until, now=now))
             return 1
         accounts = await self.accounts(account)
         for one in accounts:
-            await self.book.change(one.account, lambda row: paused(row, until=until, now=now))
+            await self.book.change(one.account, lambda row: pauses.pause_account(row, until=until, now=now))
             await self.stop_drafts(one.account)
         return len(accounts)
 
@@ -121,23 +123,32 @@ class People:
         """Make every text that is being written for this account fail its version test."""
         async for row in self.rows(account):
             if row.due_at is not None:
-                await self.change(row, lambda one: replace(record.silenced(one), version=one.version + 1))
+                with suppress(NotFound):  # erased meanwhile
+                    await self.change(row, lambda one: replace(record.silenced(one), version=one.version + 1))
 
     async def resume(self, *, account: str, person: str, answer_pending: bool) -> int:
         """End the pauses of a person, an account or everybody; return how many rows changed."""
         now = self.store.clock.now()
         if person:
             row = await self.row(account, person)
-            await self.change(row, lambda one: record.resume(one, answer_pending=answer_pending, now=now))
+            await self.change(row, lambda one: pauses.resume(one, answer_pending=answer_pending, now=now))
             return 1
         accounts = await self.accounts(account)
         for one in accounts:
             await self.book.change(
                 one.account,
-                lambda row: resumed(row, answer_pending=answer_pending, now=now, keep=self.policy.stale),
+                lambda row: pauses.resume_account(row, answer_pending=answer_pending, now=now, keep=self.policy.stale),
             )
+            await self.resume_taken_over(one.account, answer_pending=answer_pending, now=now)
             self.wake(one.account, now)
         return len(accounts)
+
+    async def resume_taken_over(self, account: str, *, answer_pending: bool, now: int) -> None:
+        """End the pauses of its own conversations now; the others hear of the account when next looked at."""
+        async for row in self.rows(account):
+            if row.waiting_for is Wait.PAUSED or pauses.paused_at(row, now):
+                with suppress(NotFound):  # erased meanwhile
+                    await self.change(row, lambda one: pauses.resume(one, answer_pending=answer_pending, now=now))
 
     async def accounts(self, account: str) -> list[Account]:
         """Return the named account, or all."""
@@ -193,32 +204,28 @@ class People:
         if not text:
             raise Refused("text is empty")
         row = await self.row(account, person)
-        silent = self.book.silent(await self.book.current(row.account, fresh=True))
         reply_id = digest(f"{row.account}|{person}|{request_id}")[:32] if request_id else self.new_id()
 
         def said(one: Conversation, now: int) -> Conversation:
             one = record.silenced(one)  # what the bot was about to answer is unanswered again
             answering = replace(self.words(one, text, reply_id), answers=one.unanswered)
             pause = Pause(since=now, until=now + self.policy.takeover)
-            spoken = replace(with_words(one, answering, now), unanswered=(), pauses=(*one.pauses, pause))
-            return replace(spoken, due_at=0) if silent else spoken  # before all that a pause keeps waiting
+            return replace(with_words(one, answering, now), unanswered=(), pauses=(*one.pauses, pause))
 
-        if await self.hand_in(row, reply_id, said) and silent:
-            self.book.spoken[row.account] = self.book.spoken.get(row.account, 0) + 1
-            self.wake(row.account, 0)
+        await self.hand_in(row, reply_id, said)
         return await self.outcome(row, reply_id)
 
     async def hand_in(
         self, row: Conversation, reply_id: str, rule: Callable[[Conversation, int], Conversation]
-    ) -> bool:
+    ) -> None:
         """Put words into the row, once: a reply is in `sends` before it leaves the row, and the row is read first."""
         while not await self.taken(row, reply_id):
+            await self.book.speaks(row.account, row.person)
             saved = await self.store.conversations.save(rule(row, self.store.clock.now()))
             if saved is not None:
                 self.wake(saved.account, saved.due_at or 0)
-                return True
+                return
             row = await self.row(row.account, row.person)
-        return False
 
     async def taken(self, row: Conversation, reply_id: str) -> bool:
         """Whether these words were given before."""

@@ -14,7 +14,7 @@ import structlog
 
 from services.common.errors import BotError, Unavailable
 from services.common.graph import GraphFailure
-from services.responder import ledger, posted, record, sending
+from services.responder import ledger, pauses, posted, record, sending
 from services.responder.account import Account, HoldReason
 from services.responder.answers import Consequence, consequence
 from services.responder.book import AccountBook
@@ -22,6 +22,7 @@ from services.responder.message import Author
 from services.responder.metrics import ResponderMetrics, SendOutcome
 from services.responder.model import Conversation, Part, Reply, Wait
 from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, Tokens
+from services.responder.pauses import paused_at
 from services.responder.ports import Store
 from services.responder.posted import Posted, PostResult
 from services.responder.sending import Void
@@ -79,7 +80,7 @@ class Poster:
     async def tested(self, row: Conversation, draft: Reply, fence: int) -> Conversation | Void:
         """Apply the tests of the point of no return; an account that was paused a moment ago counts as well."""
         now = self.store.clock.now()
-        if paused_account(await self.sendable(row.account), now):
+        if paused_at(await self.sendable(row.account), now):
             return Void.PAUSED
         return sending.begin(row, draft, fence=fence, now=now, policy=self.policy)
 
@@ -108,7 +109,7 @@ class Poster:
         account = await self.sendable(row.account)
         begun = sending.resume_part(row, n, fence=fence, now=now, policy=self.policy)
         by_bot = row.reply is not None and row.reply.author is Author.BOT
-        if not isinstance(begun, Void) and by_bot and paused_account(account, now):
+        if not isinstance(begun, Void) and by_bot and paused_at(account, now):
             begun = Void.PAUSED
         if begun is Void.FENCE:
             raise LostLease("another worker has the conversation")
@@ -213,7 +214,7 @@ class Poster:
         if what.pause:
             now = self.store.clock.now()
             until = now + self.policy.takeover
-            await self.write(row, lambda found: record.pause(found, until=until, now=now))
+            await self.write(row, lambda found: pauses.pause(found, until=until, now=now))
         if what.report and failure.error is not None:
             await self.tell(lent, failure)
         if what.hold is not None:
@@ -249,8 +250,3 @@ class Poster:
         if found.fence != fence:
             raise LostLease("another worker has the conversation")
         return found
-
-
-def paused_account(account: Account, now: int) -> bool:
-    """Whether the whole account is silenced now."""
-    return any(pause.since <= now < pause.until for pause in account.pauses)

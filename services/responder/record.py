@@ -12,7 +12,6 @@ from services.responder import ledger
 from services.responder.message import HUMAN, Author, Message
 from services.responder.metrics import Skip
 from services.responder.model import (
-    FOREVER,
     Conversation,
     Echo,
     Handover,
@@ -256,31 +255,6 @@ def silenced(row: Conversation) -> Conversation:
     if row.reply is None or row.reply.author is Author.HUMAN:
         return row
     return ledger.drop_unsent(row)
-
-
-# --- what operators do ---------------------------------------------------------------------------------------------
-
-
-def pause(row: Conversation, *, until: int, now: int) -> Conversation:
-    """An operator silences the bot in this conversation; `until` 0 means until somebody resumes."""
-    made = Pause(since=now, until=until or FOREVER)
-    row = replace(silenced(row), version=row.version + 1)
-    return replace(row, pauses=(*row.pauses, made), due_at=now, waiting_for=None)
-
-
-def resume(row: Conversation, *, answer_pending: bool, now: int) -> Conversation:
-    """An operator ends every pause; the newest unanswered message gets an answer if that is asked for."""
-    newest = row.unanswered[-1].key if row.unanswered and answer_pending else ""
-    return replace(
-        row,
-        pauses=tuple(replace(one, until=min(one.until, max(now, one.since))) for one in row.pauses),
-        resumed_at=now,
-        unanswered=tuple(replace(one, asked_for=one.key == newest) for one in row.unanswered),
-        failed=False,
-        tries=0,
-        due_at=now,
-        waiting_for=None,
-    )
 
 
 def retry(row: Conversation, *, now: int) -> Conversation:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from services.responder.ledger import past_no_return, with_part
 from services.responder.message import Author
 from services.responder.model import Conversation, Part, PartState, Reply
+from services.responder.pauses import paused_at
 from services.responder.times import Policy
 
 
@@ -25,11 +26,6 @@ class Void(StrEnum):
     STALE = "stale"
     TAKEN_BACK = "taken_back"
     EDITED = "edited"
-
-
-def paused_at(row: Conversation, now: int) -> bool:
-    """Whether the bot must be silent in this conversation."""
-    return any(pause.since <= now < pause.until for pause in row.pauses)
 
 
 def objection(row: Conversation, reply: Reply, *, fence: int, now: int, policy: Policy) -> Void | None:

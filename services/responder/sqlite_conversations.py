@@ -28,6 +28,10 @@ CLAIM = f"""
     WHERE rowid = (
         SELECT rowid FROM conversations WHERE account = ? AND due_at <= ? AND lease_until <= ? ORDER BY due_at LIMIT 1)
     RETURNING doc, {OWN}"""  # noqa: S608 - as above
+CLAIM_ONE = f"""
+    UPDATE conversations SET rev = rev + 1, owner = ?, fence = fence + 1, lease_until = ?
+    WHERE account = ? AND due_at <= ? AND lease_until <= ? AND person = ?
+    RETURNING doc, {OWN}"""  # noqa: S608 - as above
 RENEW = "UPDATE conversations SET lease_until = ? WHERE account = ? AND person = ? AND fence = ? AND owner = ?"
 # One step an account, however many of its conversations are due: https://wiki.postgresql.org/wiki/Loose_indexscan
 DUE_ACCOUNTS = """
@@ -74,12 +78,13 @@ class SqliteConversations:
         change = (row.due_at, row.last_at, row.failed, doc, release, release)
         return await self.file.write(lambda db: update(db, row, change, where))
 
-    async def claim(self, account: str, owner: str, lease_ms: int) -> Conversation | None:
-        """Take the account's longest-due conversation that nobody holds."""
+    async def claim(self, account: str, owner: str, lease_ms: int, *, person: str = "") -> Conversation | None:
+        """Take the account's longest-due conversation that nobody holds, or the person's if one is named."""
 
         def work(db: Connection) -> list[Row]:
             now = self.clock.now()  # here, because the write may have waited for its turn
-            return db.execute(CLAIM, (owner, now + lease_ms, account, now, now)).fetchall()
+            args = (owner, now + lease_ms, account, now, now)
+            return db.execute(CLAIM_ONE if person else CLAIM, (*args, person) if person else args).fetchall()
 
         taken = await self.file.write(work)
         return read(taken[0]) if taken else None

@@ -21,6 +21,7 @@ from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer, Draft
 from services.responder.finish_reply import Finisher
+from services.responder.message import Author
 from services.responder.metrics import ResponderMetrics, Skip
 from services.responder.model import Conversation, Handover, NeedsPerson, PartState, Reply, Wait
 from services.responder.outside import AccountHeld, Instagram, Lent, Tokens
@@ -151,7 +152,10 @@ class Worker:
             case decide.Change(changed):
                 return await self.store.conversations.save(changed)
             case decide.Finish(ended, changed):
-                return await self.finisher.finish(ended, changed)
+                finished = await self.finisher.finish(ended, changed)
+                if any(reply.author is Author.HUMAN for reply in ended):
+                    await self.book.spoke(row.account, row.person)
+                return finished
             case decide.Look(reply, part):
                 return await self.look(row, reply, part.n)
             case decide.SendPart(n):

@@ -89,8 +89,8 @@ class MemoryConversations:
         self.store.rows[key] = saved
         return saved
 
-    async def claim(self, account, owner, lease_ms):
-        mine = [row for row in self.due() if row.account == account]
+    async def claim(self, account, owner, lease_ms, *, person=""):
+        mine = [row for row in self.due() if row.account == account and person in {"", row.person}]
         if not mine:
             return None
         row = min(mine, key=lambda one: one.due_at)

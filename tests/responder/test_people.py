@@ -8,10 +8,12 @@ from prometheus_client import CollectorRegistry
 
 from services.common.errors import NotFound, Refused, Unavailable, Undeliverable
 from services.responder.handover import Handovers
+from services.responder.message import Kind
 from services.responder.metrics import ResponderMetrics
 from services.responder.model import Handover, NeedsPerson
+from services.responder.servicer import conversation
 from tests.responder.fakes import REFUSED_CONNECTION, SCOPED, SILENCE, A, B, graph_error
-from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, opened
+from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, Outside, opened
 
 DAY = 24 * HOUR
 
@@ -138,6 +140,31 @@ async def test_words_while_a_part_is_being_sent_are_for_later(town):
     await town.advance(2 * SECOND)
     with pytest.raises(Unavailable):
         await town.people.say(account=A, person=ANNA, text="words", request_id="r")
+
+
+async def test_a_persons_words_go_on_in_a_paused_account_until_they_are_sent(town):
+    await town.say("hello")
+    await town.people.pause(account=A, person="", until=0)
+    town.instagram.script = [REFUSED_CONNECTION, REFUSED_CONNECTION, SILENCE]
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
+    await asyncio.sleep(0.02)
+    await town.run(for_ms=5 * MINUTE)
+    assert (await saying).outcome == "sent"
+    assert town.got() == ["me"]
+    assert (await town.store.accounts.get(A)).speaking == ()
+
+
+async def test_a_persons_words_go_out_by_another_replica_although_the_account_is_paused_afterwards(file):
+    outside = Outside(file)
+    async with opened(file, outside=outside) as one, opened(file, outside=outside, owner="two") as two:
+        await one.say("hello")
+        await one.say("hello", person=BEN)
+        saying = asyncio.create_task(one.people.say(account=A, person=ANNA, text="me", request_id="r"))
+        await asyncio.sleep(0.02)
+        await one.people.pause(account=A, person="", until=0)
+        await two.run(for_ms=MINUTE)
+        assert (await saying).outcome == "sent"
+        assert (two.got(), two.got(BEN)) == (["me"], [])
 
 
 # --- held ----------------------------------------------------------------------------------------------------
@@ -292,6 +319,82 @@ async def test_pausing_everybody_and_resuming_everybody(file):
         assert await town.people.resume(account="", person="", answer_pending=True) == 2
         await town.run()
         assert len(town.instagram.posts) == 2
+
+
+async def test_the_pause_of_an_account_is_seen_on_each_of_its_conversations(town):
+    await town.say("hello")
+    until = town.clock.now() + HOUR
+    await town.people.pause(account=A, person="", until=until)
+    row, account = await town.row(), await town.store.accounts.get(A)
+    now = town.clock.now()
+    shown = conversation(row, account, now)
+    assert (shown.state, shown.waiting_for, shown.paused_until_ms) == ("paused", "paused", until)
+    assert [one.person for one in await town.people.find(account=A, state="paused", limit=9)] == [ANNA]
+    town.clock.ms = until
+    await town.run()
+    assert conversation(await town.row(), account, until).state == "idle"
+
+
+async def test_resuming_an_account_ends_the_takeovers_of_its_conversations_too(town):
+    await town.human("a person", person=BEN)
+    await town.human("a person")
+    town.clock.ms += SECOND
+    waits = await town.say("anybody?")
+    skipped = await town.say("hello", person=BEN)
+    town.clock.ms += SECOND
+    await town.work()
+    await town.people.resume(account=A, person="", answer_pending=True)
+    town.clock.ms += SECOND
+    await town.run(for_ms=MINUTE)
+    assert (await town.answered_by(waits)).startswith("reply")
+    assert (await town.answered_by(skipped)).startswith("reply")
+    assert town.got() != []
+
+
+async def test_resuming_an_account_without_answers_skips_what_came_in_its_takeovers(town):
+    await town.human("a person")
+    town.clock.ms += SECOND
+    skipped = await town.say("anybody?")
+    town.clock.ms += SECOND
+    await town.people.resume(account=A, person="", answer_pending=False)
+    await town.run(for_ms=MINUTE)
+    assert await town.answered_by(skipped) == "paused"
+    town.clock.ms += SECOND
+    answered = await town.say("and now?")
+    await town.run(for_ms=MINUTE)
+    assert (await town.answered_by(answered)).startswith("reply")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a running conversation", "its first event"])
+async def test_a_persons_words_from_before_the_resume_of_the_account_pause_nothing(town, known):
+    await town.say("hello", person=ANNA if known else BEN)
+    await town.run()
+    town.clock.ms += MINUTE
+    typed = town.clock.now()
+    question = town.event(text="are you there?", at=typed - SECOND)
+    town.clock.ms += SECOND
+    await town.people.resume(account=A, person="", answer_pending=True)
+    town.clock.ms += 2 * SECOND  # another replica's view of the account is a second old at most
+    await town.deliver(question)
+    late = await town.human("a person was quicker", at=typed)
+    assert await town.answered_by(question) in {"", "human"}
+    newer = await town.say("thanks, and now?")
+    await town.run(for_ms=MINUTE)
+    assert await town.answered_by(question) == "human"
+    assert (await town.message(late, Kind.ECHO)).author == "human"
+    assert (await town.answered_by(newer)).startswith("reply")
+
+
+async def test_a_takeover_after_the_resume_of_the_account_stands(town):
+    await town.say("hello")
+    await town.run()
+    await town.people.resume(account=A, person="", answer_pending=True)
+    town.clock.ms += SECOND
+    await town.human("a person")
+    town.clock.ms += SECOND
+    await town.say("thanks")
+    await town.run(for_ms=HOUR)
+    assert len(town.got()) == 1
 
 
 async def test_a_pause_in_the_past_is_refused(town):

@@ -134,6 +134,16 @@ class TestClaim:
         assert await store.conversations.load(ACCOUNT, "p2") == mine
         assert [(await claimed(store)).person for _ in range(2)] == ["p3", "p1"]
 
+    async def test_a_claim_of_one_persons_conversation_takes_that_one_or_none(self, store: Store) -> None:
+        await saved(store, a_row("p1", due_at=10))
+        await saved(store, a_row("p2", due_at=20))
+        await saved(store, a_row("p3", due_at=store.clock.now() + 60_000))
+        taken = await store.conversations.claim(ACCOUNT, "w", LEASE, person="p2")
+        assert taken is not None
+        assert (taken.person, taken.owner) == ("p2", "w")
+        for person in ("p2", "p3", "nobody"):
+            assert await store.conversations.claim(ACCOUNT, "w", LEASE, person=person) is None
+
     async def test_what_is_not_due_not_free_or_another_accounts_is_not_claimed(self, store: Store) -> None:
         await saved(store, a_row("idle"))
         await saved(store, a_row("later", due_at=store.clock.now() + 60_000))

@@ -16,6 +16,7 @@ from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
 from services.responder.gaps import Gaps
 from services.responder.incoming import Incoming, IncomingKind
+from services.responder.loops import Alarm, Claimer
 from services.responder.message import Kind, key_of
 from services.responder.metrics import ResponderMetrics
 from services.responder.model import PartState
@@ -100,6 +101,9 @@ class Town:
             lambda: 0.5,
             self.stopping,
         )
+        self.claimer = Claimer(
+            store, self.book, self.worker, Alarm(self.clock.now), self.owner, LEASE, 4, self.stopping
+        )
         self.people = People(store, self.book, policy, wake, self.new_id)
         self.gaps = Gaps(store, tokens, instagram, self.deliverer, self.metrics, policy)
 
@@ -181,10 +185,9 @@ class Town:
 
     async def claim(self):
         for account in sorted(await self.store.conversations.due_accounts()):
-            if await self.book.may_work(account):
-                row = await self.store.conversations.claim(account, self.owner, LEASE)
-                if row is not None:
-                    return row
+            row = await self.claimer.claim(account)
+            if row is not None:
+                return row
         return None
 
     async def pass_over(self, row):
