@@ -108,6 +108,7 @@ class Installation:
 
         Each is told what the block before it said.
         """
+        assert await self.firing(alert), "the fault went away by itself"
         said = ""
         blocks = runbook(alert).type
         assert len(meanwhile) <= len(blocks)

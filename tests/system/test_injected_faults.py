@@ -78,12 +78,12 @@ async def test_redis_is_full(tmp_path):
     alert = "IgbotDeliveriesRefused"
     async with healthy(Supervisor(tmp_path)) as here:
         with redis.Redis.from_url(here.machine.redis_url) as client:
-            client.config_set("maxmemory", 12 << 20)
+            client.config_set("maxmemory", 6 << 20)
         answers = [0]
 
         async def full():
-            answers.append(await here.town.deliver(b"x" * 1_000_000))
-            return set(answers[-15:]) == {503}  # and stays so when the last one has moved to the dead letters
+            answers.append(await here.town.deliver(b"x" * 200_000))
+            return set(answers[-25:]) == {503}  # and stays so when Redis has let go of the buffers they came in
 
         await until(full, 30, "Redis is full of dead letters")
         async with customers(here) as wrote:
