@@ -1,131 +1,87 @@
-"""Takes the ledger's conditions out, one at a time, and shows that the state machine turns red.
+"""Takes the ledger's conditions out, one at a time, and shows what turns red.
 
-`python -m tests.responder.mutations [examples]` prints the table of tests/README.md. Each row is a copy of the tree
-with one line changed; it takes some minutes in all.
+`python -m tests.responder.mutations [words]` prints the table of tests/README.md, or the rows whose condition holds
+the words; it takes some minutes in all and is no part of `make test`. Each row is a copy of the tree with one condition
+taken out. A condition that is a second lock, behind another that says the same, does not turn the state machine red:
+its row names the test that reaches it directly.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-LEDGER, RECORD, DECIDE = "ledger.py", "record.py", "decide.py"
-POST, WORK, COMPOSE = "post.py", "work.py", "compose_reply.py"
+from tests.responder.mutations_list import MUTATIONS
 
-MUTATIONS = [
-    (
-        "the row's version at the point of no return",
-        LEDGER,
-        "(draft.version != row.version and not draft.final)",
-        "False",
-    ),
-    ("not paused, at every move to sending", LEDGER, "if paused_at(row, now):\n            return Void.PAUSED", "pass"),
-    ("not opted out", LEDGER, "if row.opted_out and not reply.confirms:", "if False:"),
-    ("the window is open", LEDGER, "return Void.WINDOW_CLOSED if now >= window else None", "return None"),
-    ("no answered message taken back, for later parts", LEDGER, "if reply.stopped:", "if False:"),
-    (
-        "the attempt of the POST whose answer comes",
-        LEDGER,
-        "if part.attempt != attempt or part.state not in",
-        "if part.state not in",
-    ),
-    (
-        "a crash found in sending is unknown",
-        LEDGER,
-        'unknown(part, times, error="the worker died while sending")',
-        "replace(part, state=PartState.READY)",
-    ),
-    (
-        "a POST without an answer is unknown",
-        LEDGER,
-        "return unknown(part, times, error=result.error)",
-        "return replace(part, state=PartState.READY)",
-    ),
-    ("two absences, apart and late enough", LEDGER, "if not part.absent_at:", "if False:"),
-    ("one reply in hand at a time", LEDGER, "if row.reply is not None or (draft", "if (draft"),
-    ("what never arrived is unanswered again", LEDGER, "row = reopened(row, reply.answers, reply.id)", "pass"),
-    (
-        "what was answered is marked",
-        LEDGER,
-        "marks=(*row.marks, *(Mark(key=one.key, answered_by=answered_by) for one in reply.answers)),",
-        "",
-    ),
-    ("an echo is ours by its text", RECORD, "part.sha256 == one.sha256", "False"),
-    (
-        "an unknown echo while sending is undecided",
-        RECORD,
-        "return replace(row, undecided=(*row.undecided, one))\n    return human",
-        "return human(row, one.mid, one.at, now=now, policy=policy)\n    return human",
-    ),
-    ("a person's words pause", RECORD, "until = at if at < row.resumed_at else at + policy.takeover", "until = at"),
-    ("a person's words mark what came before", RECORD, "return HUMAN\n", "return ''\n"),
-    ("an unsend takes the message out", RECORD, "if any(one.key == key for one in row.unanswered):", "if False:"),
-    ("an edit grows the version", RECORD, "unanswered=newer, version=row.version + 1,", "unanswered=newer,"),
-    ("a message that the row knows is not added again", RECORD, "if knows(row, one.key):\n        return row", "pass"),
-    (
-        "a late answer to a POST comes before its place is given away",
-        POST,
-        "if (self.monotonic() - began) * 1000 > self.times.post_within:",
-        "if False:",
-    ),
-    (
-        "a failed write is asked anew",
-        POST,
-        "row = await self.again(row, fence)\n\n    async def tested",
-        "return None\n\n    async def tested",
-    ),
-    (
-        "the messages' own word about answered_by",
-        COMPOSE,
-        "if message is None or message.answered_by:",
-        "if message is None:",
-    ),
-    ("finished replies are in sends", WORK, "*(self.store.sends.put(reply) for reply in ended),", ""),
-    ("marks are carried out", WORK, "await self.store.messages.mark(row.marks)", "pass"),
-]
+ROOT = Path(__file__).resolve().parents[2]
+RULES = Path("services/responder")
+MACHINE = "tests/responder/test_machine.py::TestMachine"
+EXAMPLES = os.environ.get("IGBOT_TEST_EXAMPLES", "200")
 
 
 def main() -> int:
-    """Run every mutation; 1 when one stays green."""
-    examples = sys.argv[1] if len(sys.argv) > 1 else "400"
+    """Run the mutations; 1 when a condition can be taken out and nothing turns red, 2 when one is not found."""
+    words = " ".join(sys.argv[1:])
+    exact = [one for one in MUTATIONS if one.condition == words]
+    wanted = exact or [one for one in MUTATIONS if words in one.condition]
+    lost = [f"{one.condition}: {text!r}" for one in wanted for text, _ in one.changes if len(places(ROOT, text)) != 1]
+    if lost:
+        print("These lines are gone, or stand in more than one place:", *lost, sep="\n")
+        return 2
     survived = 0
-    print("| condition taken out | file | the machine says |\n|---|---|---|")
-    for name, file, old, new in MUTATIONS:
-        said = verdict(file, old, new, examples)
-        survived += said == "green"
-        print(f"| {name} | {file} | {said} |", flush=True)
+    print(f"| condition taken out | file | state machine, {EXAMPLES} examples | another test |\n|---|---|---|---|")
+    for one in wanted:
+        files, machine, direct = verdict(one)
+        survived += "red" not in machine + direct
+        print(f"| {one.condition} | {files} | {machine} | {direct} |", flush=True)
     return 1 if survived else 0
 
 
-def verdict(file: str, old: str, new: str, examples: str) -> str:
-    """Return what the machine says about one change."""
+def places(tree: Path, text: str) -> list[Path]:
+    """Return the files of the responder's rules with this text, each as often as it stands there."""
+    return [path for path in sorted((tree / RULES).glob("*.py")) for _ in range(path.read_text().count(text))]
+
+
+def verdict(mutation) -> tuple[str, str, str]:
+    """Return where the condition was, and what the machine and, if that stays green, the other test say."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         for name in ("services", "tests"):
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", ".env.example"):
             shutil.copy(ROOT / name, tree / name)
-        path = tree / "services" / "responder" / file
-        text = path.read_text()
-        if text.count(old) < 1:
-            return f"no such line: {old!r}"
-        path.write_text(text.replace(old, new, 1))
-        run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "tests/responder/test_machine.py", "-p", "no:cacheprovider"],
-            cwd=tree,
-            env={**os.environ, "IGBOT_TEST_EXAMPLES": examples, "IGBOT_TEST_STEPS": "60"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=900,
-        )
+        files = []
+        for old, new in mutation.changes:
+            path = places(tree, old)[0]
+            path.write_text(path.read_text().replace(old, new))
+            files += [path.name] if path.name not in files else []
+        machine = says(tree, MACHINE)
+        if machine != "green" or not mutation.also:
+            return ", ".join(files), machine, ""
+        direct = says(tree, f"tests/responder/{mutation.also}")
+        return ", ".join(files), f"green: {mutation.why}", f"{direct.split(':')[0]}: `{mutation.also.split('::')[-1]}`"
+
+
+def says(tree: Path, test: str) -> str:
+    """Run a test in this tree; return "green", or "red" with the first thing that was found wrong."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", test, "-p", "no:cacheprovider"],
+        cwd=tree,
+        env={**os.environ, "IGBOT_TEST_EXAMPLES": EXAMPLES},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
     if run.returncode == 0:
         return "green"
-    errors = [line for line in run.stdout.splitlines() if "Error: " in line or line.startswith("E   ")]
-    return "red: " + (errors[0].split("Error: ")[-1].strip("| E")[:80] if errors else "failed")
+    if run.returncode != 1:
+        return f"not run: pytest ended with {run.returncode}"
+    found = re.search(r"^E +(?:AssertionError: )?(.+)$", run.stdout, re.MULTILINE)
+    return "red: " + (found[1][:70].split("|")[0] if found else "failed")
 
 
 if __name__ == "__main__":

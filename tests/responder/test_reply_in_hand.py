@@ -1,8 +1,10 @@
-"""What becomes of a reply in hand when something happens between two lines; each found by the state machine."""
+"""What becomes of a reply in hand when something happens between two lines: what the state machine found, and more."""
 
-from services.responder import posted, record, sending
+from dataclasses import replace
+
+from services.responder import decide, posted, record, sending
 from services.responder.message import Author
-from services.responder.model import PartState
+from services.responder.model import Echo, PartState, Wait
 from services.responder.posted import Posted, PostResult
 from services.responder.sending import Void
 from services.responder.times import HOUR, Policy, Times
@@ -22,6 +24,10 @@ def in_hand(*parts, **fields):
 def never_left(row):
     result = PostResult(posted=Posted.NOT_SENT)
     return posted.record_post(row, "r1", 0, 1, result, now=NOW, times=Times())
+
+
+def states(row):
+    return [part.state for part in row.reply.parts]
 
 
 def edited(row):
@@ -46,7 +52,7 @@ def test_a_persons_words_are_not_lost_when_the_customer_edits():
 
 def test_a_persons_words_that_wait_are_dropped_and_not_lost_when_the_customer_takes_back_what_they_answer():
     row = record.take_back(in_hand(a_part(), author=Author.HUMAN), EDIT.key, now=NOW)
-    assert [part.state for part in row.reply.parts] == [PartState.DROPPED]
+    assert states(row) == [PartState.DROPPED]
 
 
 async def test_a_text_after_a_finished_reply_too_is_superseded_twice_at_most(file):
@@ -58,3 +64,23 @@ async def test_a_text_after_a_finished_reply_too_is_superseded_twice_at_most(fil
             town.writer.meanwhile.append(lambda n=n: town.say(f"message {n}"))
         await town.run()
         assert town.got() == ["answer 1", "answer 4", "answer 5"]
+
+
+def test_no_text_takes_the_place_of_a_reply_in_hand():
+    draft = a_reply("r2", parts=(a_part(),), version=7, answers=(), final=True)
+    assert sending.begin(in_hand(a_part(), author=Author.HUMAN), draft, **RULES) is Void.SUPERSEDED
+
+
+def test_a_part_that_was_not_posted_is_ready_again_only_with_the_fence():
+    row = in_hand()
+    again = posted.not_posted(row, "r1", 0, 1, fence=row.fence)
+    assert states(again) == [PartState.READY]
+    assert posted.not_posted(row, "r1", 0, 1, fence=row.fence + 1) is None
+
+
+def test_the_next_part_waits_for_an_undecided_echo():
+    echo = Echo(key="k", mid="m", at=NOW, sha256="s")
+    row = replace(in_hand(a_part(state=PartState.SENT, mid="sent"), a_part(1)), undecided=(echo,))
+    step = decide.reply_step(row, row.reply, now=NOW, times=Times())
+    assert isinstance(step, decide.Rest)
+    assert step.row.waiting_for is Wait.UNKNOWN_SEND

@@ -1,0 +1,208 @@
+"""The conditions of section "The reply, exactly once" of docs/architecture.md, and how each is taken out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A condition and the lines that make it. `also` is the test that reaches a second lock, `why` says that it is."""
+
+    condition: str
+    changes: tuple[tuple[str, str], ...]
+    also: str = ""
+    why: str = ""
+
+
+def one(condition: str, old: str, new: str = "", *, also: str = "", why: str = "") -> Mutation:
+    """Return a mutation of one place."""
+    return Mutation(condition, ((old, new),), also, why)
+
+
+IN_HAND = "test_reply_in_hand.py::"
+LATE = "    if (self.monotonic() - began) * 1000 > self.times.post_within:"
+DISOWN = "    if result.posted is Posted.SENT:\n        changed = disown_pause(changed, result.mid)\n"
+REFUSED = "    if result.posted is Posted.REFUSED:\n        changed = drop_rest(changed, reply_id)\n"
+FENCE = '        if found.fence != fence:\n            raise LostLease("another worker has the conversation")\n'
+
+MOVES = [
+    Mutation(
+        "the fence is mine",
+        (("    if row.fence != fence:\n        return Void.FENCE\n", ""), (FENCE, "")),
+        "test_claim.py::test_a_worker_that_lost_its_lease_neither_writes_nor_sends",
+        "every write asks for the revision that was read",
+    ),
+    one("the version is as read", "(draft.version != row.version and not draft.final)", "False"),
+    one(
+        "the version is as read, for a text that came back to ready",
+        "if not past_no_return(reply) and reply.version != row.version and not reply.final:",
+        "if False:",
+    ),
+    one(
+        "a customer's message grows the version",
+        "row = replace(row, version=row.version + 1, failed=False,",
+        "row = replace(row, failed=False,",
+    ),
+    one("not paused", "        if paused_at(row, now):\n            return Void.PAUSED\n"),
+    one("not opted out", "if row.opted_out and not reply.confirms:", "if False:"),
+    one("the window is open", "return Void.WINDOW_CLOSED if now >= window else None", "return None"),
+    one(
+        "not stale",
+        "if reply.answers and now - max(one.at for one in reply.answers) > policy.stale:",
+        "if False:",
+    ),
+    one(
+        "no answered message taken back, at the point of no return",
+        "        if one.key not in open_now:\n            return Void.TAKEN_BACK\n        if open_now",
+        "        if one.key in open_now and open_now",
+    ),
+    one(
+        "no answered message taken back, later and again",
+        "    if reply.stopped:\n        return Void.TAKEN_BACK\n",
+    ),
+    one("no answered message edited", "if open_now[one.key].edit != one.edit:", "if False:"),
+    one(
+        "no answered message edited while the first POST failed",
+        "return replace(row, reply=replace(reply, answers=newer, final=False), version=row.version + 1)",
+        "return row",
+    ),
+    one(
+        "one reply in hand at a time",
+        "if row.reply is not None or (draft",
+        "if (draft",
+        also=IN_HAND + "test_no_text_takes_the_place_of_a_reply_in_hand",
+        why="only a person's words come between, and they answer what the text would",
+    ),
+    one("a text is overtaken twice at most", "MAX_SUPERSEDED = 2", "MAX_SUPERSEDED = 99"),
+    one(
+        "a finished reply overtakes no text",
+        "return await self.store.conversations.save(cleared) if cleared.unanswered else cleared",
+        "return cleared",
+    ),
+]
+
+POSTS = [
+    one("no POST later than 2 s after its tests", LATE.strip(), "if False:"),
+    one(
+        "what was not posted is ready again, only with the fence",
+        "    if row.fence != fence:\n        return None\n",
+        also=IN_HAND + "test_a_part_that_was_not_posted_is_ready_again_only_with_the_fence",
+        why="who has the fence made it unknown, or sending once more",
+    ),
+    one(
+        "an answer counts for its own attempt",
+        "if part.attempt != attempt or part.state not in",
+        "if part.state not in",
+    ),
+    one(
+        "the answer to a POST is recorded whoever has the conversation",
+        "                row = await self.reload(row)\n            except Unavailable",
+        "                row = await self.again(row, fence)\n            except Unavailable",
+        also="test_claim.py::test_the_answer_to_a_post_is_recorded_whoever_holds_the_conversation_by_then",
+        why="what was not written down is unknown, and settled",
+    ),
+    one("after a refused part nothing more goes out", REFUSED),
+    one(
+        "after a held part nothing more goes out",
+        "return drop_rest(changed, reply_id) if part_of(changed, reply_id, n).state is PartState.HELD else changed",
+        "return changed",
+    ),
+    one(
+        "a crash found in sending is unknown",
+        'unknown(part, times, error="the worker died while sending")',
+        "replace(part, state=PartState.READY)",
+    ),
+    one(
+        "a POST without an answer is unknown",
+        "return unknown(part, times, error=result.error)",
+        "return replace(part, state=PartState.READY)",
+    ),
+    one(
+        "the next part waits for an unknown one",
+        "unknown = [part for part in reply.parts if part.state is PartState.UNKNOWN]",
+        "unknown = []",
+    ),
+]
+
+UNKNOWN = [
+    one("present: of a mid that nothing else has", " and one.mid not in known", ""),
+    one("present: no older than the POST", "one.mid not in known and one.at >= since]", "one.mid not in known]"),
+    one("present: clocks differ by 5 s", "clock_slack: int = 5 * SECOND", "clock_slack: int = 0"),
+    one("absent: nothing unknown was sent since", "if reaches_back and not fresh else", "if reaches_back else"),
+    one(
+        "absent: the read reaches back before the POST",
+        "reaches_back = reading.whole or min(one.at for one in reading.messages) < since",
+        "reaches_back = True",
+    ),
+    one("absent: nothing listed that cannot be read", "if any(at >= since for at in reading.hidden):", "if False:"),
+    one("absent: twice", "if not part.absent_at:", "if False:"),
+    one("absent: 10 s apart", "looks_apart: int = 10 * SECOND", "looks_apart: int = 0"),
+    one("absent: 45 s after the POST", "second_look: int = 45 * SECOND", "second_look: int = 0"),
+    one("ready again three times at most", "if part.resent >= MAX_RESENDS:", "if False:"),
+    one("held after 10 minutes unreadable", "if now - since >= times.unreadable_for:", "if False:"),
+    one("newer messages wait 60 s at most", "if row.unanswered and now >= give_way_at:", "if False:"),
+    one("what gave way is never sent again", "ended = closed(without_ready(reply))", "ended = closed(reply)"),
+    one("what never arrived is unanswered again", "row = reopened(row, reply.answers, reply.id)", "pass"),
+]
+
+ECHOES = [
+    one("an echo is ours by its text", " and part.sha256 == one.sha256", " and False"),
+    one(
+        "an echo is ours by its mid, in the row",
+        "if any(part.mid == one.mid for reply in replies for part in reply.parts if part.mid):",
+        "if False:",
+    ),
+    one(
+        "an echo is ours by its mid, in sends",
+        "await self.store.sends.owns(account.account, event.mid)",
+        "False",
+    ),
+    one(
+        "an unknown echo while sending is undecided",
+        "return replace(row, undecided=(*row.undecided, one))\n    return human",
+        "return human(row, one.mid, one.at, now=now, policy=policy)\n    return human",
+    ),
+    one(
+        "the next part waits for an undecided echo",
+        "    if row.undecided:\n        return rest(row, now + times.pass_floor",
+        "    if False:\n        return rest(row, now + times.pass_floor",
+        also=IN_HAND + "test_the_next_part_waits_for_an_undecided_echo",
+        why="an echo is decided as soon as no part is sending or unknown",
+    ),
+    one("a pause by our own echo ends with the POST's answer", DISOWN),
+    one("a pause by our own echo ends with a read", "return disown_pause(changed, mid)", "return changed"),
+    one("a person's words pause", "else at + policy.takeover", "else at"),
+    one("a person's words answer what comes late", "return HUMAN\n", "return ''\n"),
+    one("a person's words answer what waits", ", *(Mark(key=one.key, answered_by=HUMAN) for one in gone)", ""),
+    one(
+        "an unsend takes the message out",
+        "    if any(one.key == key for one in row.unanswered):",
+        "    if False:",
+    ),
+]
+
+RECORDS = [
+    one("a message that the row knows is not added again", "    if knows(row, one.key):\n        return row\n"),
+    one(
+        "a message's own word that it is answered",
+        "if message is None or message.answered_by:",
+        "if message is None:",
+        also="test_claim.py::test_a_row_that_lost_its_mark_to_a_crash_is_not_answered_twice",
+        why="the row holds what is unanswered; only a restored row is behind its messages",
+    ),
+    one("finished replies are in sends", "*(self.store.sends.put(reply) for reply in ended),"),
+    one("what was sent is history", "self.store.messages.add(said_now),"),
+    one(
+        "what was answered is marked",
+        "marks=(*row.marks, *(Mark(key=one.key, answered_by=answered_by) for one in reply.answers)),",
+    ),
+    one("marks are carried out", "await self.store.messages.mark(row.marks)", "pass"),
+    one("words written through igbot pause", "pauses=(*one.pauses, pause))", "pauses=one.pauses)"),
+    one("words written through igbot go out once", "while not await self.taken(row, reply_id):", "while True:"),
+    one(
+        "words written through igbot survive an edit",
+        "if reply is not None and reply.author is Author.BOT and outdated",
+        "if reply is not None and outdated",
+    ),
+]
+
+MUTATIONS = [*MOVES, *POSTS, *UNKNOWN, *ECHOES, *RECORDS]
