@@ -5,7 +5,10 @@ from itertools import pairwise
 import pytest
 
 from services.common.graph_usage import Usage
+from services.common.metrics import CommonMetrics
+from services.common.ops import Health
 from services.responder.account import HoldReason
+from services.responder.upkeep import Upkeep
 from tests.responder.fakes import A, B, graph_error
 from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, Outside, opened
 
@@ -31,6 +34,27 @@ async def test_a_token_that_cannot_be_lent_holds_the_account_with_one_probe_a_mi
     await town.run(for_ms=2 * MINUTE)
     assert len(town.got(ANNA)) == len(town.got(BEN)) == 1
     assert (await town.store.accounts.get(A)).hold is None
+
+
+async def test_the_gauge_says_why_accounts_are_held_for_as_long_as_they_are(town):
+    health = Health(CommonMetrics(town.registry, []), [])
+    upkeep = Upkeep(town.store, town.book, town.metrics, health, keep_ms=0)
+
+    async def shown():
+        await upkeep.gauges()
+        return {
+            reason.value: town.registry.get_sample_value("igbot_accounts_held", {"reason": reason})
+            for reason in HoldReason
+        }
+
+    town.tokens.connect(A)
+    town.tokens.connect(B)
+    await town.book.mirror()
+    await town.book.hold(A, HoldReason.RATE_LIMITED, for_ms=MINUTE)
+    await town.book.hold(B, HoldReason.TOKEN_DEAD, for_ms=MINUTE)
+    assert await shown() == {"rate_limited": 1, "token_dead": 1, "account_limited": 0}
+    await town.advance(2 * MINUTE)
+    assert await shown() == {"rate_limited": 0, "token_dead": 1, "account_limited": 0}
 
 
 async def test_a_token_that_instagram_refuses_is_reported_once_and_holds_the_account(town):
