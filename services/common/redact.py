@@ -13,8 +13,7 @@ from structlog.typing import EventDict, WrappedLogger
 MASK = "***"
 SECRET_KEYS = frozenset(
     [
-        *("access_token", "short_token", "long_token", "token", "verify_token", "hub.verify_token"),
-        *("api_key", "app_secret", "client_secret", "secret", "password", "code", "state"),
+        *("token", "secret", "password", "api_key", "code", "state"),
         *("authorization", "proxy-authorization", "cookie", "set-cookie"),
         *("signature", "x-hub-signature-256", "signed_request", "body"),
     ]
