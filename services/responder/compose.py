@@ -76,6 +76,7 @@ class Parts:
     claimer: Claimer
     upkeep: Upkeep
     examiner: Examiner
+    handovers: Handovers
 
 
 async def serve(settings: Settings) -> None:
@@ -156,7 +157,7 @@ async def make_parts(
         killer(settings.igbot_test_kill_at),
     )
     lease_ms = int(settings.lease_seconds * 1000)
-    handovers = Handovers(await make_notes(settings, stack, calls), metrics, store.clock.now)
+    handovers = Handovers(await make_notes(settings, stack, calls), metrics, store.clock.now, store.conversations)
     worker = Worker(
         store,
         book,
@@ -179,7 +180,7 @@ async def make_parts(
     gaps = Gaps(store, tokens, instagram, deliver, metrics, settings.policy)
     upkeep = Upkeep(store, book, metrics, health, settings.retention_days * DAY)
     examiner = Examiner(store, writer, lambda: handovers.suspected)
-    return Parts(deliver, people, gaps, claimer, upkeep, examiner)
+    return Parts(deliver, people, gaps, claimer, upkeep, examiner, handovers)
 
 
 async def make_notes(settings: Settings, stack: AsyncExitStack, calls: Traffic) -> SignedNotes | None:
@@ -231,7 +232,8 @@ async def run_loops(settings: Settings, parts: Parts, stopped: asyncio.Event, he
     loops = (claiming, *tasks)
     for task in (*loops, *parts.claimer.running):
         task.cancel()
-    await asyncio.gather(*loops, *parts.claimer.running, return_exceptions=True)  # the store closes next
+    await asyncio.gather(*loops, *parts.claimer.running, return_exceptions=True)
+    await parts.handovers.close()  # the store closes next
     for task in loops:
         if not task.cancelled():
             task.result()

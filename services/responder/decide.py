@@ -13,6 +13,7 @@ from services.responder import ending, ledger, record
 from services.responder.account import Account
 from services.responder.metrics import Skip
 from services.responder.model import FOREVER, Conversation, Mark, Part, PartState, Pending, Reply, State, Wait
+from services.responder.news import next_telling
 from services.responder.pauses import caught_up, paused_at, paused_until
 from services.responder.times import DAY, HOUR, Policy, Times
 
@@ -89,7 +90,7 @@ def next_step(row: Conversation, account: Account, *, now: int, times: Times, po
     look = due_look(row, now)
     if look:
         return look
-    if row.reply is not None:
+    if row.reply is not None and not row.failed:
         if account.state == AccountState.DISCONNECTED and any(p.state is PartState.READY for p in row.reply.parts):
             return Change(ledger.drop_unsent(row))
         return reply_step(row, row.reply, now=now, times=times)
@@ -217,6 +218,9 @@ def rest(row: Conversation, until: int | None, reason: Wait | None, *, now: int,
     checks = [part.check_at for _, part in ledger.unknown_parts(row)]
     if checks and (until is None or min(checks) < until):
         until, reason = min(checks), reason or Wait.UNKNOWN_SEND
+    telling = next_telling(row)
+    if telling is not None and (until is None or telling < until):
+        until, reason = telling, reason or Wait.BACK_OFF
     if until is not None:
         until = max(until, now + times.pass_floor)
     recent = tuple(at for at in row.replied_at if at > now - DAY)

@@ -100,6 +100,8 @@ class Handover:
     reason: NeedsPerson
     subject: str
     quick: bool = False  # a takeover within seconds of the customer's message: perhaps a machine's
+    tries: int = 0  # how often it was sent
+    tell_at: int = 0  # when to send it, or to send it again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +197,7 @@ class Conversation:
     last_error: str = ""
     replied_at: tuple[int, ...] = ()  # the bot's replies of the last day, for the budgets
     held: tuple[str, ...] = ()  # ids of held replies
-    handovers: tuple[Handover, ...] = ()  # news that nobody was told yet
+    handovers: tuple[Handover, ...] = ()  # news, until they are delivered
     greeted: bool = False  # the history before our first event was looked at
     erased_at: int = 0  # what was said until then was erased and stays so
     fell_back: bool = False  # FALLBACK_TEXT was the last thing that the bot said

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from services.common.errors import Unavailable
 from services.responder.account import HoldReason
-from services.responder.model import Conversation, Wait
+from services.responder.model import Conversation, Handover, NeedsPerson, Wait
 from services.responder.outside import AccountHeld, BreakerOpen, ModelRefused
 from services.responder.times import Policy, Times
 
@@ -28,7 +28,11 @@ def set_back(
         last_error=type(error).__name__,
     )
     if own_fault and row.tries >= policy.max_tries:
-        return replace(row, failed=True, due_at=None, waiting_for=Wait.BACK_OFF)
+        if row.failed:
+            return replace(row, due_at=None, waiting_for=Wait.BACK_OFF)
+        news = Handover(reason=NeedsPerson.FAILED, subject=str(row.version))
+        row = replace(row, failed=True, handovers=(*row.handovers, news))
+        return replace(row, due_at=now + times.pass_floor, waiting_for=Wait.BACK_OFF)  # once more, to tell of it
     return replace(row, due_at=until, waiting_for=wait_for(error))
 
 
@@ -41,6 +45,7 @@ def set_back_too(newest: Conversation, row: Conversation) -> Conversation:
         retry_at=row.retry_at,
         last_error=row.last_error,
         failed=row.failed and newest.version == row.version,
+        handovers=row.handovers if row.failed and newest.version == row.version else newest.handovers,
         due_at=row.retry_at,
         waiting_for=row.waiting_for,
     )

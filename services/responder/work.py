@@ -23,7 +23,8 @@ from services.responder.compose_reply import Composer, Draft
 from services.responder.finish_reply import Finisher
 from services.responder.message import Author
 from services.responder.metrics import ResponderMetrics, Skip
-from services.responder.model import Conversation, Handover, NeedsPerson, PartState, Reply, Wait
+from services.responder.model import Conversation, Handover, PartState, Reply, Wait
+from services.responder.news import told
 from services.responder.outside import AccountHeld, Instagram, Lent, Tokens
 from services.responder.ports import Store
 from services.responder.post import LostLease, Poster
@@ -33,8 +34,9 @@ from services.responder.times import Policy, Times
 log = structlog.get_logger(__name__)
 
 
-def unheard(_row: Conversation, _news: Handover) -> None:
+def unheard(_row: Conversation, _news: Handover) -> bool:
     """Tell nobody."""
+    return False
 
 
 MAX_STEPS = 200
@@ -57,7 +59,7 @@ class Worker:
     lease_ms: int
     jitter: Callable[[], float]
     stopping: asyncio.Event
-    handover: Callable[[Conversation, Handover], None] = unheard  # tells a person
+    handover: Callable[[Conversation, Handover], bool] = unheard  # tells a person; whether that must be repeated
     finisher: Finisher = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,9 +137,7 @@ class Worker:
 
     async def carry_out(self, row: Conversation) -> Conversation:
         """Bring the messages in line with what the row has decided about them."""
-        for news in row.handovers:
-            self.handover(row, news)
-        row = replace(row, handovers=()) if row.handovers else row
+        row = told(row, self.handover, now=self.store.clock.now())
         if not row.marks:
             return row
         await self.store.messages.mark(row.marks)
@@ -241,8 +241,6 @@ class Worker:
             return
         row = set_back(row, error, now=now, jitter=self.jitter(), times=self.times, policy=self.policy)
         log.warning("conversation_put_off", account=row.account, error=type(error).__name__, tries=row.tries)
-        if row.failed:
-            self.handover(row, Handover(reason=NeedsPerson.FAILED, subject=str(row.version)))
         while await self.store.conversations.save(row, release=True) is None:
             row = set_back_too(await self.again(row, row.fence), row)
 

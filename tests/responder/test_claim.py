@@ -213,7 +213,9 @@ async def test_a_loop_that_ends_by_itself_ends_the_process_with_its_error(tmp_pa
         return None
 
     upkeep = SimpleNamespace(mirror=rests, gauges=rests, ping=rests, retention=rests)
-    parts = SimpleNamespace(claimer=SimpleNamespace(run=dies, running={}), upkeep=upkeep)
+    parts = SimpleNamespace(
+        claimer=SimpleNamespace(run=dies, running={}), upkeep=upkeep, handovers=SimpleNamespace(close=rests)
+    )
     async with asyncio.timeout(5):
         with pytest.raises(SchemaTooNew):
             await run_loops(settings, parts, stopped, health)
