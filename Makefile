@@ -48,6 +48,9 @@ protos: .venv/made-test ## Generate services/common/pb from protos/
 metrics: .venv/made-test ## Write docs/metrics.md from what the services declare
 	@$(BIN)/python -m tests.metrics_page
 
+pictures: .venv/made-test ## Draw docs/images from the dashboards and a run of two minutes
+	@$(BIN)/python -m tests.pictures
+
 lock: .venv/made-dev ## Lock requirements/*.in to *.txt, newest versions that fit (LOCK=--upgrade)
 	@sh .ci/lock $(LOCK)
 
@@ -77,4 +80,4 @@ clean: ## Remove what make made, but not var/ (the data) and .tools/
 	@$(LOCKED) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help setup demo up test test-all check browser e2e bench protos metrics lock tools clean
+.PHONY: help setup demo up test test-all check browser e2e bench protos metrics pictures lock tools clean

@@ -149,6 +149,7 @@ def test_whoever_never_saw_a_dashboard_can_read_it(path):
     assert len(set(titles)) == len(titles)
     for panel in panels:
         assert panel["title"].endswith("?"), panel["title"]
+        assert len(panel["title"]) * 7 < panel["gridPos"]["w"] * 1600 / 24 - 24, f"{panel['title']} would be cut off"
         assert panel["description"].endswith("."), panel["title"]
         defaults = panel["fieldConfig"]["defaults"]
         assert defaults["unit"] in UNITS, panel["title"]
