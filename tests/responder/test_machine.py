@@ -29,7 +29,7 @@ class Machine(Events):
         behind=st.sampled_from([0, 4 * SECOND]),
         shown_after=st.sampled_from([0, 0, 32 * SECOND]),
     )
-    def begin(self, stale, same_words, behind, shown_after):
+    def begin(self, stale=12, same_words=False, behind=0, shown_after=0):
         self.choose({"stale": stale * HOUR})
         self.world.same_words, self.world.behind, self.world.shown_after = same_words, behind, shown_after
         self.say(0)
@@ -40,6 +40,9 @@ class Machine(Events):
         where=st.sampled_from(WHERE), what=st.sampled_from(EVENTS), pick=st.integers(0, 3), post=st.sampled_from(POSTS)
     )
     def meanwhile(self, where, what, pick, post):
+        self.race(where, what, post, pick)
+
+    def race(self, where, what, post, pick):
         """Something happens, whole, while a worker stands at one gate; then it goes on."""
         if not self.gates.waiting and (self.row() is None or self.row().due_at is None):
             self.say(0)
@@ -237,3 +240,17 @@ Machine.TestCase.settings = examples(150, derandomize=True)
 LongMachine.TestCase.settings = examples(1_200, derandomize=False)
 TestMachine = pytest.mark.usefixtures("quiet_logs")(Machine.TestCase)
 TestLongMachine = pytest.mark.long(pytest.mark.usefixtures("quiet_logs")(LongMachine.TestCase))
+
+
+@pytest.mark.usefixtures("quiet_logs")
+@pytest.mark.parametrize("where", WHERE)
+def test_every_race(where):
+    """Each event at each gate, with each answer to the POST, one after the other: no luck is needed for these."""
+    for what in EVENTS:
+        for post in {"post": POSTS, "record": POSTS, "saved": ["go", "500"]}.get(where, ["go"]):
+            machine = Machine()
+            machine.begin(stale=30 if what == "day" else 12)
+            machine.run_on()
+            machine.race(where, what, post, 0)
+            machine.run_on("go" if post == "rejected" else post)
+            machine.teardown()
