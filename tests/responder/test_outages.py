@@ -1,0 +1,108 @@
+"""The model or the token service away for a while, and back: nothing is lost, and nobody is run over."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+
+import grpc
+from aiohttp import web
+from purgatory import AsyncCircuitBreakerFactory
+
+from services.cli.up.ports import free_port
+from services.common.pb import tokens_pb2_grpc
+from services.common.rpc import Channel
+from services.common.settings import Address
+from services.responder.outside import ModelRefused
+from services.responder.rpc_tokens import RpcTokens
+from services.responder.times import Times
+from tests.responder.fakes import A
+from tests.responder.outer import Lender
+from tests.responder.test_adapters import completion, writer
+from tests.responder.test_claim import claiming, until
+from tests.responder.town import MINUTE, SECOND, Outside, opened
+
+PEOPLE = [str(n + 1) for n in range(60)]
+
+
+async def test_the_backlog_after_an_outage_is_spread_over_minutes_and_everybody_is_answered_once(town):
+    town.worker.jitter = random.Random(7).random
+    await town.deliver(*[town.event(text="hello", person=person) for person in PEOPLE])
+    town.writer.down = True
+    await town.run(for_ms=10 * MINUTE)
+    town.writer.down, asked = False, []
+
+    class Watched:
+        async def write_reply(self, turns, *, within):
+            asked.append(town.clock.now() // SECOND)
+            return await town.writer.write_reply(turns, within=within)
+
+    town.composer.writer = Watched()
+    back_at = town.clock.now()
+    await town.run()
+    assert [town.got(person) != [] for person in PEOPLE] == [True] * len(PEOPLE)
+    assert len(town.instagram.arrived) == len(PEOPLE)
+    assert max(Counter(asked).values()) <= 4
+    assert asked[-1] * SECOND - back_at <= 5 * MINUTE
+
+
+async def test_while_the_breaker_is_open_few_calls_are_made_and_when_it_closes_no_more_than_there_are_workers(file):
+    up, calls, at_once, most = False, [], 0, 0
+
+    async def answer(_request):
+        nonlocal at_once, most
+        calls.append(up)
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.02)
+        at_once -= 1
+        return completion("Hello!") if up else web.json_response({}, status=503)
+
+    async with writer(answer) as (model, outcome), claiming(file, workers=4, connected=(A,)) as (town, _):
+        model.breakers = AsyncCircuitBreakerFactory(default_threshold=8, default_ttl=0.3, exclude=[ModelRefused])
+        town.composer.writer, town.worker.times = model, Times().divided(20)
+        town.worker.jitter = random.random
+        await town.deliver(*[town.event(text="hello", person=person) for person in PEOPLE])
+        await asyncio.sleep(2)
+        while_down = len(calls)
+        assert outcome("breaker_open") > while_down
+        assert while_down <= 8 + 4 + 8 * 4  # until it opens; then at most every worker once each 0.3 s
+        up = True
+        await until(lambda: len(town.instagram.arrived) == len(PEOPLE), within=15)
+        assert Counter(person for _, person, *_ in town.instagram.arrived) == Counter(PEOPLE)
+        assert most <= 4
+
+
+async def tokens_at(port):
+    server = grpc.aio.server()
+    tokens_pb2_grpc.add_TokensServicer_to_server(Lender(), server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    return server
+
+
+async def test_while_the_token_service_is_away_messages_are_kept_and_when_it_is_back_they_are_answered(file):
+    port, outside = free_port(), Outside(file)
+    channel = Channel(Address("127.0.0.1", port), None)
+    outside.tokens = RpcTokens(channel, outside.clock.monotonic)
+    server = await tokens_at(port)
+    async with opened(file, outside=outside, connected=()) as town:
+        await town.say("hello")
+        await town.run()
+        await server.stop(0)
+        await town.say("a borrowed token is good for a minute")
+        await town.run(for_ms=30 * SECOND)
+        assert len(town.got()) == 2
+        outside.clock.ms += MINUTE
+        kept = await town.say("still there?")
+        await town.run(for_ms=MINUTE)
+        row = await town.row()
+        assert (row.waiting_for, row.tries, len(town.got())) == ("back_off", 0, 2)
+        server = await tokens_at(port)
+        give_up = time.monotonic() + 20  # gRPC's own back-off is by the real clock
+        while len(town.got()) < 3 and time.monotonic() < give_up:
+            await town.run(for_ms=MINUTE)
+            await asyncio.sleep(0.2)
+        assert (await town.answered_by(kept)).startswith("reply")
+    await channel.close()
+    await server.stop(0)
