@@ -26,6 +26,16 @@ class Thinking(Outer):
         return answer
 
 
+class Slow(Outer):
+    """An Instagram that takes longer over a message than the responder may take to stop."""
+
+    async def message(self, request):
+        answer = await super().message(request)
+        if self.arrived:
+            await asyncio.sleep(3)
+        return answer
+
+
 async def start(process):
     log = (process.folder / "log").open("ab")
     command = (sys.executable, "-m", "services.cli.main", "responder")
@@ -36,13 +46,13 @@ async def start(process):
 
 
 @asynccontextmanager
-async def replicas(tmp_path, url, outer):
+async def replicas(tmp_path, url, outer, **settings):
     """Two responders on the same MongoDB."""
     async with served(outer) as ports:
         both = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            both.append(Process(tmp_path / name, ports, DATABASE_URL=url, LEASE_SECONDS="6"))
+            both.append(Process(tmp_path / name, ports, DATABASE_URL=url, LEASE_SECONDS="6", **settings))
         try:
             for process in both:
                 await start(process)
@@ -92,3 +102,16 @@ async def test_the_conversation_of_a_responder_that_ends_is_carried_on_by_the_ot
         code = await asyncio.wait_for(one.running.wait(), 5)
         if how is signal.SIGTERM:
             assert (code, troubles(one)) == (0, [])
+
+
+async def test_what_takes_longer_than_the_drain_is_let_go_before_the_store_closes(tmp_path, mongo_url):
+    outer = Slow("Yes, until six.")
+    async with replicas(tmp_path, mongo_url, outer, DRAIN_SECONDS="0.2") as (one, _):
+        await up(one)
+        await one.deliver(event("m1", "Do you open on Sunday?"))
+        await until(lambda: outer.arrived, 20)
+        one.running.terminate()
+        began = time.monotonic()
+        assert await asyncio.wait_for(one.running.wait(), 5) == 0
+        assert time.monotonic() - began < 2
+        assert troubles(one) == []
