@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -27,7 +28,7 @@ from services.responder.sqlite_store import SqliteStore
 from services.responder.times import DAY, Policy, Times
 from services.responder.work import Worker
 from tests.canary import WORDS
-from tests.responder.fakes import NAMES, SCOPED, A, Clock, FakeInstagram, FakeTokens, FakeWriter, at_once
+from tests.responder.fakes import NAMES, SCOPED, SILENCE, A, Clock, FakeInstagram, FakeTokens, FakeWriter, at_once
 
 ANNA, BEN = "6900000000000001", "6900000000000002"
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
@@ -44,7 +45,7 @@ class Outside:
 
     path: object
     clock: Clock = field(default_factory=Clock)
-    tokens: FakeTokens = field(default_factory=FakeTokens)
+    tokens: Any = field(default_factory=FakeTokens)
     writer: FakeWriter = field(default_factory=FakeWriter)
     instagram: FakeInstagram = field(init=False)
     numbers: object = field(default_factory=itertools.count)
@@ -263,6 +264,16 @@ class Town:
 
     async def held(self):
         return [one for one in await self.store.sends.held() if any(p.state is PartState.HELD for p in one.parts)]
+
+
+async def hold_one(town):
+    """Have one reply held: nobody can find out whether it arrived."""
+    town.instagram.script = [SILENCE]
+    town.instagram.unreadable = True
+    message = await town.say("hello")
+    await town.run(for_ms=20 * MINUTE)
+    town.instagram.unreadable = False
+    return message
 
 
 @asynccontextmanager
