@@ -200,7 +200,7 @@ class Truth:
         assert row.reply is None
         left = (row.unanswered, row.unsettled, row.marks, row.undecided)
         assert not any(left), f"never finished: {left}"
-        ours = {mid for mid, _, _ in self.world.delivered} - self.world.altered
+        ours = {part.mid for reply in self.store.replies.values() for part in reply.parts if part.mid}
         assert not [pause for pause in row.pauses if pause.mid in ours], "paused by its own echo"
         for message in self.store.docs.values():
             if message.author is Author.CUSTOMER and message.recorded_at:
