@@ -60,7 +60,7 @@ class CommonMetrics:
         self.dependency_up = gauge(
             registry,
             "igbot_dependency_up",
-            "1 while the dependency answers.",
+            "1 while the dependency answers; one that is only called and never probed counts as up until a call fails.",
             "dependency",
             dependencies,
         )
