@@ -10,7 +10,6 @@ import asyncio
 import base64
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from services.tokens import state
 from services.tokens.accounts import TOKEN_FIELD, Profile
 from services.tokens.keyring import Keyring
 from services.tokens.sqlite_accounts import SqliteAccounts
+from tests.ports import free_port
 
 ACCOUNTS, RATE, SECONDS, WARM = 1_000, 200, 60, 5
 BUDGET_MS = 5.0
@@ -67,13 +67,6 @@ async def measure(stub: tokens_pb2_grpc.TokensStub, seconds: float) -> list[floa
         tasks.append(asyncio.ensure_future(one(number, max(due, time.perf_counter()))))
     await asyncio.gather(*tasks)
     return taken
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def run(folder: Path, seconds: float) -> list[float]:

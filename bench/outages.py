@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.loader import body, post
 from bench.servers.bed import RESULTS, SECRET, Bed, Server, bed, machine, rounds, write
-from tests.valkey import free_port
+from tests.ports import free_port
 
 FAULTS = ("pass", "delay 50", "swallow", "black", "refuse", "reset 40")
 MUST_MS, AIM_MS = 300.0, 150.0

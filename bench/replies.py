@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.servers.bed import RESULTS, ROOT, machine, rounds, write
-from tests.system.supervisor import SECRET, Supervisor, quiet_ports
+from tests.ports import free_port
+from tests.system.supervisor import SECRET, Supervisor
 from tests.system.town import A, running
 
 SERVICES = ("gateway", "tokens", "responder")
@@ -121,7 +122,7 @@ async def measure(rate: float, seconds: float, count: int) -> dict[str, Any]:
 
 async def onto_the_stand_in(igbot: Supervisor) -> int:
     """Start the responder again against a Meta and a model that answer at once; return the port of these."""
-    [port] = quiet_ports(1)
+    port = free_port()
     igbot.processes["sandbox"].running.terminate()
     igbot.kill("responder")
     meta = f"http://127.0.0.1:{port}"

@@ -7,7 +7,6 @@ measured on it was not measured on MongoDB.
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pymongo
 import pytest
 from pymongo.errors import PyMongoError
 
+from tests.ports import free_port
 from tests.tools import find, miss, need
 
 BUILDS = ("secantusd-rs", "secantusd-py")
@@ -102,13 +102,6 @@ def program() -> str:
 def is_slow() -> bool:
     """Whether the tests run on the Python build, whose find_one_and_update slows with the number of matches."""
     return not os.environ.get("MONGODB_TEST_URL") and program().endswith(BUILDS[1])
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(host: str) -> bool:

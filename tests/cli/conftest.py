@@ -12,9 +12,9 @@ import redis
 from google.protobuf.message import Message
 
 from services.cli.app import run_command
-from services.cli.up.ports import free_port
 from services.cli.up.valkey import config
 from services.common.pb import responder_pb2, responder_pb2_grpc, tokens_pb2, tokens_pb2_grpc
+from tests.ports import free_port
 
 
 @dataclass

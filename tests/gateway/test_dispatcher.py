@@ -6,7 +6,7 @@ import pytest
 
 from services.common.pb import responder_pb2 as pb
 from tests.gateway.world import ACCOUNT, BASE, delivery, gateway_process, message, responding, until
-from tests.valkey import free_port
+from tests.ports import free_port
 
 LATER = pb.Verdict(outcome=pb.OUTCOME_LATER, reason="tokens unreachable")
 

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.gateway.world import ROOT, delivery, gateway_process, message, sign, until
-from tests.valkey import free_port, valkey
+from tests.ports import free_port
+from tests.valkey import valkey
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from tests.gateway.world import (
     start_gateway,
     until,
 )
-from tests.valkey import free_port
+from tests.ports import free_port
 
 
 async def test_sigterm_finishes_what_it_began_and_exits_0_in_time(world):

@@ -27,7 +27,7 @@ from services.gateway.settings import Settings
 from services.gateway.times import Times
 from tests.canary import SECRET as CANARY
 from tests.canary import WORDS
-from tests.valkey import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET, NEXT_SECRET = f"{CANARY}-1", f"{CANARY}-2"

@@ -4,7 +4,6 @@ import base64
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.replay import DOCKERFILE, Replay, entrypoint, instructions, readable_python, sent_to_the_builder
+from tests.ports import free_port
 from tests.tools import ROOT
 
 UID = 1_234_567  # as OpenShift would give
@@ -109,12 +109,6 @@ def test_each_service_starts_lives_without_its_stores_and_ends_when_told(image, 
         finally:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def answers(url: str, process: subprocess.Popen[bytes]) -> bool:

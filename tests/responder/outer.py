@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 from aiohttp import web
 
-from services.cli.up.ports import free_port
 from services.common.pb import responder_pb2, responder_pb2_grpc, tokens_pb2, tokens_pb2_grpc
+from tests.ports import free_port
 from tests.responder.fakes import SCOPED, A
 from tests.responder.town import ANNA
 

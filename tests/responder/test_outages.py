@@ -9,13 +9,13 @@ import grpc
 from aiohttp import web
 from purgatory import AsyncCircuitBreakerFactory
 
-from services.cli.up.ports import free_port
 from services.common.pb import tokens_pb2_grpc
 from services.common.rpc import Channel
 from services.common.settings import Address
 from services.responder.outside import ModelRefused
 from services.responder.rpc_tokens import RpcTokens
 from services.responder.times import Times
+from tests.ports import free_port
 from tests.responder.fakes import A
 from tests.responder.outer import Lender
 from tests.responder.test_adapters import completion, writer

@@ -4,13 +4,13 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
+from tests.ports import free
 from tests.system.supervisor import ROOT
 from tests.system.town import SCOPES, A
 
@@ -67,20 +67,11 @@ async def until_links(process, log):
 
 
 def free_shift():
-    """A number to add to every default port so that all of them are free."""
-    for shift in range(3000 + os.getpid() % 1000, 9000, 37):
+    """A number to add to every default port so that all of them are free, and none is given to outgoing connections."""
+    for shift in range(11_000 + os.getpid() % 1000, 15_000, 37):
         if all(free(port + shift) for port in PORTS):
             return shift
     raise AssertionError("no free ports")
-
-
-def free(port):
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 async def connect(http, link):

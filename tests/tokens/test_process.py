@@ -15,7 +15,8 @@ from services.common.graph_errors import GraphError
 from services.common.pb import tokens_pb2 as pb
 from services.common.settings import read
 from services.tokens.settings import Settings
-from tests.mongo import MongoServer, free_port, program
+from tests.mongo import MongoServer, program
+from tests.ports import free_port
 from tests.tokens.fakes import A, B, profile
 from tests.tokens.meta_server import meta_server
 from tests.tokens.process import CALLBACK, TokensProcess

@@ -13,7 +13,7 @@ import typer
 def up(
     *,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="With a pretend Instagram and a chat page.")] = False,
-    shift: Annotated[int, typer.Option(min=0, max=10_000, help="Add this to every default port.")] = 0,
+    shift: Annotated[int, typer.Option(min=0, max=15_000, help="Add this to every default port.")] = 0,
     logs: Annotated[bool, typer.Option("--logs", help="Show the services' logs here.")] = False,
 ) -> None:
     """Run everything on this machine; Ctrl-C stops it. Reads .env in the current folder."""
