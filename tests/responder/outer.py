@@ -123,15 +123,22 @@ class Process:
         }
         self.exits = []
         self.running: Any = None
+        self.lifeline, self.held = os.pipe()  # it ends with the test, however that ends
 
     async def keep(self, kill_at):
         """Run it with this step deadly, then again and again without."""
         deadly = {"IGBOT_TEST_KILL_AT": kill_at}
+        environment = {**self.environment, "IGBOT_LIFELINE": str(self.lifeline)}
         while True:
             command = (sys.executable, "-m", "services.cli.main", "responder")
             log = (self.folder / "log").open("ab")
             self.running = await asyncio.create_subprocess_exec(
-                *command, env={**self.environment, **deadly}, stdout=log, stderr=log, start_new_session=True
+                *command,
+                env={**environment, **deadly},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[self.lifeline],
             )
             log.close()
             self.exits.append(await self.running.wait())
@@ -144,6 +151,8 @@ class Process:
         with suppress(ProcessLookupError):
             self.running.kill()
         await self.running.wait()
+        for end in (self.lifeline, self.held):
+            os.close(end)
 
     @asynccontextmanager
     async def stub(self, make):
