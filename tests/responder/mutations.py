@@ -19,7 +19,7 @@ from tests.responder.mutations_list import MUTATIONS
 ROOT = Path(__file__).resolve().parents[2]
 RULES = Path("services/responder")
 MACHINE = "tests/responder/test_machine.py"
-EXAMPLES = os.environ.get("IGBOT_TEST_EXAMPLES", "200")
+EXAMPLES = os.environ.get("IGBOT_TEST_EXAMPLES", "150")
 
 
 def main() -> int:

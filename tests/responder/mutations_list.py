@@ -58,6 +58,8 @@ MOVES = [
     one(
         "no answered message taken back, later and again",
         "    if reply.stopped:\n        return Void.TAKEN_BACK\n",
+        also=IN_HAND + "test_a_text_that_never_left_is_not_sent_once_its_question_was_taken_back",
+        why="an unsend grows the version and drops the parts behind",
     ),
     one("no answered message edited", "if open_now[one.key].edit != one.edit:", "if False:"),
     one(

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
-from services.responder import decide, posted, record, sending
+import pytest
+
+from services.responder import decide, posted, record, sending, settle
 from services.responder.message import Author
 from services.responder.model import Echo, PartState, Wait
 from services.responder.posted import Posted, PostResult
 from services.responder.sending import Void
+from services.responder.settle import Sight
 from services.responder.times import HOUR, Policy, Times
 from tests.responder.stores import a_message, a_part, a_reply, a_row
 from tests.responder.town import opened
@@ -84,3 +87,33 @@ def test_the_next_part_waits_for_an_undecided_echo():
     step = decide.reply_step(row, row.reply, now=NOW, times=Times())
     assert isinstance(step, decide.Rest)
     assert step.row.waiting_for is Wait.UNKNOWN_SEND
+
+
+@pytest.mark.parametrize(
+    ("looks", "state"),
+    [
+        ([46_000], PartState.UNKNOWN),
+        ([46_000, 50_000], PartState.UNKNOWN),
+        ([20_000, 44_000], PartState.UNKNOWN),
+        ([20_000, 45_000], PartState.READY),
+    ],
+)
+def test_absence_is_believed_the_second_time_10_s_apart_and_45_s_after_the_post(looks, state):
+    row = in_hand(a_part(state=PartState.UNKNOWN, attempt=1, sending_at=NOW))
+    for after in looks:
+        row = absent(row, after)
+    assert states(row) == [state]
+
+
+def test_a_part_is_ready_again_three_times_at_most():
+    row = in_hand(a_part(state=PartState.UNKNOWN, attempt=4, sending_at=NOW, resent=3))
+    assert states(absent(absent(row, 20_000), 45_000)) == [PartState.HELD]
+
+
+def test_after_a_held_part_nothing_more_goes_out():
+    row = in_hand(a_part(state=PartState.UNKNOWN, attempt=4, sending_at=NOW, resent=3), a_part(1))
+    assert states(absent(absent(row, 20_000), 45_000)) == [PartState.HELD, PartState.DROPPED]
+
+
+def absent(row, after):
+    return settle.looked(row, "r1", 0, Sight.ABSENT, mid="", late=0, now=NOW + after, times=Times())
