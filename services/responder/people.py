@@ -274,6 +274,8 @@ class People:
         """Erase everything about a person, or with an empty person about an account, in this store."""
         found = await self.book.find(account)
         erased = await self.store.erasing.erase(found.account if found else account, person)
+        if found and person:
+            await self.book.spoke(found.account, person)  # the account's row names those to whom words wait
         self.book.seen.clear()
         self.book.ids.clear()
         log.info("conversations_erased", whole_account=not person, documents=erased)

@@ -153,7 +153,7 @@ class Worker:
                 return await self.store.conversations.save(changed)
             case decide.Finish(ended, changed):
                 finished = await self.finisher.finish(ended, changed)
-                if any(reply.author is Author.HUMAN for reply in ended):
+                if has_words(ended) and not has_words(ledger.replies_in(finished)):
                     await self.book.spoke(row.account, row.person)
                 return finished
             case decide.Look(reply, part):
@@ -257,6 +257,11 @@ class Worker:
 
 SKIPS = frozenset(skip.value for skip in Skip)
 Composed = Draft | Conversation
+
+
+def has_words(replies: tuple[Reply, ...]) -> bool:
+    """Whether one of them is a person's own words."""
+    return any(reply.author is Author.HUMAN for reply in replies)
 
 
 def in_flight(row: Conversation) -> bool:

@@ -147,6 +147,38 @@ async def test_a_persons_words_go_on_in_a_paused_account_until_they_are_sent(tow
     assert (await town.store.accounts.get(A)).speaking == ()
 
 
+async def test_a_persons_words_of_which_nobody_knows_are_looked_for_in_a_paused_account_too(town):
+    await town.say("hello")
+    await town.people.pause(account=A, person="", until=0)
+    town.instagram.script = [SILENCE]
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
+    await asyncio.sleep(0.02)
+    await town.work()
+    await town.say("anybody?")  # waits a minute at most for the unknown words
+    await town.run(for_ms=10 * SECOND)
+    assert (await town.store.accounts.get(A)).speaking == (ANNA,)
+    town.instagram.unreadable = True
+    await town.run(for_ms=5 * MINUTE)
+    assert len((await town.row()).unsettled) == 1
+    assert (await town.store.accounts.get(A)).speaking == (ANNA,)
+    await town.run(for_ms=10 * MINUTE)
+    assert [one.person for one in await town.people.held(A)] == [ANNA]
+    assert (await town.store.accounts.get(A)).speaking == ()
+    assert (await saying).outcome in {"unsettled", "held"}
+
+
+async def test_the_accounts_row_forgets_whom_words_waited_for_when_they_are_erased(town):
+    await town.say("hello")
+    town.instagram.always = REFUSED_CONNECTION
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
+    await asyncio.sleep(0.02)
+    await town.work()
+    assert (await town.store.accounts.get(A)).speaking == (ANNA,)
+    await town.people.erase(A, ANNA)
+    assert (await town.store.accounts.get(A)).speaking == ()
+    saying.cancel()
+
+
 async def test_a_persons_words_go_out_by_another_replica_although_the_account_is_paused_afterwards(file):
     outside = Outside(file)
     async with opened(file, outside=outside) as one, opened(file, outside=outside, owner="two") as two:
