@@ -153,7 +153,7 @@ class Worker:
                 return await self.store.conversations.save(changed)
             case decide.Finish(ended, changed):
                 finished = await self.finisher.finish(ended, changed)
-                if has_words(ended) and not has_words(ledger.replies_in(finished)):
+                if has_words(ended) and not has_words(ledger.replies_in(changed)):
                     await self.book.spoke(row.account, row.person)
                 return finished
             case decide.Look(reply, part):
