@@ -254,3 +254,28 @@ def test_every_race(where):
             machine.race(where, what, post, 0)
             machine.run_on("go" if post == "rejected" else post)
             machine.teardown()
+
+
+@pytest.mark.usefixtures("quiet_logs")
+@pytest.mark.parametrize("how", ["sent_timeout", "timeout"])
+@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("shows", [*SHOWS, "altered", "late", "behind", "blinks"])
+def test_a_lost_post_is_settled_whatever_a_read_shows(shows, newer, how):
+    machine = Machine()
+    machine.begin(shown_after=32 * SECOND * (shows == "late"), behind=4 * SECOND * (shows == "behind"))
+    machine.run_on()
+    machine.lose(how)
+    if newer:
+        machine.say(0)
+        machine.run_on()
+    if shows == "blinks":
+        machine.reads_show("fails")
+        machine.others(3)
+        machine.reads_show("all")
+        machine.a_read_blinks()
+    elif shows in SHOWS:
+        machine.reads_show(shows)
+    elif shows == "altered" and machine.world.delivered:
+        machine.a_message_is_shown_altered()
+    machine.others(8)
+    machine.teardown()
