@@ -129,7 +129,13 @@ POSTS = [
 
 UNKNOWN = [
     one("present: of a mid that nothing else has", " and one.mid not in known", ""),
-    one("present: no older than the POST", "one.mid not in known and one.at >= since]", "one.mid not in known]"),
+    one(
+        "present: no older than the POST",
+        "one.mid not in known and one.at >= since]",
+        "one.mid not in known]",
+        also="test_settle.py::test_clocks_may_differ_by_five_seconds_and_no_more",
+        why="what is older has a mid that is known, or is a person's",
+    ),
     one("present: clocks differ by 5 s", "clock_slack: int = 5 * SECOND", "clock_slack: int = 0"),
     one("absent: nothing unknown was sent since", "if reaches_back and not fresh else", "if reaches_back else"),
     one(
@@ -185,7 +191,12 @@ ECHOES = [
 ]
 
 RECORDS = [
-    one("a message that the row knows is not added again", "    if knows(row, one.key):\n        return row\n"),
+    one(
+        "a message that the row knows is not added again",
+        "    if knows(row, one.key):\n        return row\n",
+        also=IN_HAND + "test_a_message_that_is_being_answered_is_not_added_again",
+        why="before a text is written, the message itself says that it is answered",
+    ),
     one(
         "a message's own word that it is answered",
         "if message is None or message.answered_by:",
@@ -201,11 +212,19 @@ RECORDS = [
     ),
     one("marks are carried out", "await self.store.messages.mark(row.marks)", "pass"),
     one("words written through igbot pause", "pauses=(*one.pauses, pause))", "pauses=one.pauses)"),
-    one("words written through igbot go out once", "while not await self.taken(row, reply_id):", "while True:"),
+    one(
+        "words written through igbot go out once",
+        "while not await self.taken(row, reply_id):",
+        "while True:",
+        also="test_people.py::test_the_same_request_id_sends_once_however_often_it_is_asked",
+        why="the machine asks seldom twice",
+    ),
     one(
         "words written through igbot survive an edit",
         "if reply is not None and reply.author is Author.BOT and outdated",
         "if reply is not None and outdated",
+        also=IN_HAND + "test_a_persons_words_are_not_lost_when_the_customer_edits",
+        why="its words seldom wait",
     ),
 ]
 

@@ -266,6 +266,7 @@ def test_a_lost_post_is_settled_whatever_a_read_shows(shows, newer, how):
     machine.run_on()
     machine.lose(how)
     if newer:
+        machine.pass_time(SECOND)
         machine.say(0)
         machine.run_on()
     if shows == "blinks":

@@ -115,5 +115,10 @@ def test_after_a_held_part_nothing_more_goes_out():
     assert states(absent(absent(row, 20_000), 45_000)) == [PartState.HELD, PartState.DROPPED]
 
 
+def test_a_message_that_is_being_answered_is_not_added_again():
+    row = in_hand()
+    assert record.add_message(row, row.reply.answers[0], start=False, now=NOW, policy=Policy()) == row
+
+
 def absent(row, after):
     return settle.looked(row, "r1", 0, Sight.ABSENT, mid="", late=0, now=NOW + after, times=Times())
