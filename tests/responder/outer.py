@@ -17,6 +17,7 @@ from tests.responder.fakes import SCOPED, A
 from tests.responder.town import ANNA
 
 DIVISOR = 20
+PATIENCE = 60
 LIMIT = {"error": {"message": "too fast", "type": "OAuthException", "code": 613}}
 FAULT = {"error": {"message": "unknown", "type": "OAuthException", "code": 1}}
 
@@ -160,18 +161,20 @@ class Process:
             yield make(channel)
 
     async def deliver(self, *events):
-        """Deliver as the gateway does: again until it is taken."""
+        """Deliver as the gateway does: again until it is taken; a responder that never starts is a TimeoutError."""
         request = responder_pb2.DeliverRequest(events=events)
-        while True:
-            try:
-                async with self.stub(responder_pb2_grpc.ResponderStub) as stub:
-                    answer = await stub.Deliver(request, timeout=5, wait_for_ready=True)
-            except grpc.aio.AioRpcError:
+        async with asyncio.timeout(PATIENCE):
+            while not await self.takes(request):
                 await asyncio.sleep(0.05)
-                continue
-            if all(one.outcome != responder_pb2.OUTCOME_LATER for one in answer.verdicts):
-                return
-            await asyncio.sleep(0.05)
+
+    async def takes(self, request):
+        """Whether it has a final verdict for each event now."""
+        try:
+            async with self.stub(responder_pb2_grpc.ResponderStub) as stub:
+                answer = await stub.Deliver(request, timeout=5, wait_for_ready=True)
+        except grpc.aio.AioRpcError:
+            return False
+        return all(one.outcome != responder_pb2.OUTCOME_LATER for one in answer.verdicts)
 
     async def story(self):
         async with self.stub(responder_pb2_grpc.ConversationsStub) as stub:

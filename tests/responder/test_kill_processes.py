@@ -10,12 +10,11 @@ import time
 import grpc
 import pytest
 
-from tests.responder.outer import DIVISOR, Outer, Process, event, served
+from tests.responder.outer import DIVISOR, PATIENCE, Outer, Process, event, served
 from tests.responder.test_kill_points import ANSWERS, ECHOES, STEPS
 
 FIRST, SECOND_PART = "a" * 900 + ".", "b" * 900
 AT_ONCE = 6
-PATIENCE = 60
 
 
 async def one_case(folder, step, answer, echo):
