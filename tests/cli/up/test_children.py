@@ -136,9 +136,9 @@ async def test_a_second_signal_waits_for_nobody(supervisor, child, diary):
 
 @pytest.fixture
 def signals():
-    """Put back what a test changes."""
+    """Begin as a shell begins a program, whatever this run ignores (nohup), and put back what a test changes."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
