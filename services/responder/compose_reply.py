@@ -12,6 +12,7 @@ import structlog
 from services.common.errors import BotError
 from services.responder import first_contact, prompt, record
 from services.responder.book import AccountBook
+from services.responder.decide import MAX_SUPERSEDED
 from services.responder.message import Author, Message
 from services.responder.metrics import Skip
 from services.responder.model import Conversation, Mark, Part, PartState, Pending, Reply
@@ -111,7 +112,8 @@ class Composer:
         corrected = in_line_with(row, answers, asked, now=self.store.clock.now(), policy=self.policy)
         if corrected != row:
             return corrected
-        return Draft(replace(self.made(row, answers, [CONFIRMATION], final=False), confirms=True), row)
+        final = row.superseded >= MAX_SUPERSEDED
+        return Draft(replace(self.made(row, answers, [CONFIRMATION], final=final), confirms=True), row)
 
     def made(self, row: Conversation, answers: tuple[Pending, ...], texts: list[str], *, final: bool) -> Reply:
         """Build the record of a reply that nothing was sent of."""

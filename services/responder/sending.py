@@ -39,6 +39,8 @@ def objection(row: Conversation, reply: Reply, *, fence: int, now: int, policy: 
             return Void.PAUSED
         if row.opted_out and not reply.confirms:
             return Void.OPTED_OUT
+        if reply.confirms and not row.opted_out:
+            return Void.TAKEN_BACK
         if reply.answers and now - max(one.at for one in reply.answers) > policy.stale:
             return Void.STALE
     window = row.window_closes_at
