@@ -72,10 +72,14 @@ class Events(Pieces):
 
     def resume(self, pick):
         if self.truth.pauses:
-            self.truth.resumed()
-            for person in (PERSON, ""):
-                people = self.people().resume(account=ACCOUNT, person=person, answer_pending=bool(pick % 2))
-                self.operate(people, self.truth.resumed)
+            self.resume_everything(pick)
+
+    def resume_everything(self, pick):
+        """Also what an operator paused who died before they heard of it."""
+        self.truth.resumed()
+        for person in (PERSON, ""):
+            people = self.people().resume(account=ACCOUNT, person=person, answer_pending=bool(pick % 2))
+            self.operate(people, self.truth.resumed)
 
     def words(self, pick):
         """A person writes through igbot."""

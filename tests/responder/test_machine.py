@@ -195,7 +195,7 @@ class Machine(Events):
         """Everything is delivered again until it was taken in, nothing fails any more, and time goes on."""
         self.world.shows, self.world.blinks = "all", False
         self.run_on()
-        self.resume(0)
+        self.resume_everything(0)
         self.run_on()
         for event in [one for one in self.truth.begun if one not in self.truth.done]:
             self.hand_in(event)
