@@ -19,6 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     example = ROOT / ".env.example"
     for name in SETTINGS.findall(example.read_text()) if example.exists() else ():
         os.environ.pop(name, None)
+    os.environ["GRPC_VERBOSITY"] = "ERROR"  # its core tells of connections that another test closed
     sys.addaudithook(refuse_the_network)
 
 
