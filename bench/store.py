@@ -17,11 +17,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
 import uvloop
+from msgspec.structs import replace
 
 from services.responder.message import Author, Kind, Message, key_of
 from services.responder.model import Conversation

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from services.responder.message import Kept
 from services.responder.model import Pause
 
 
@@ -16,8 +16,7 @@ class HoldReason(StrEnum):
     RATE_LIMITED = "rate_limited"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Kept, frozen=True, kw_only=True):
     """What the responder knows of an account: both ids, the tokens service's word, and what holds it."""
 
     account: str

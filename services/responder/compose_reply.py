@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import structlog
+from msgspec.structs import replace
 
 from services.common.errors import BotError
 from services.responder import first_contact, prompt, record

@@ -6,7 +6,9 @@ The order of the questions is the order of section "When the bot answers" in doc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from services.common.account_state import AccountState
 from services.responder import ending, ledger, record

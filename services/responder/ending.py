@@ -6,7 +6,8 @@ A finished reply is in `sends` before the row is cleared of it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from services.responder.ledger import drop_unsent, without_ready
 from services.responder.message import HUMAN, Author

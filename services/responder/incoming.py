@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+
 from services.responder.account import Account
 from services.responder.message import Attached, Author, Kind, Message, key_of
 from services.responder.metrics import Skip
@@ -24,8 +26,7 @@ class IncomingKind(StrEnum):
     REFERRAL = "referral"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(Struct, frozen=True, kw_only=True):
     """One item of a delivery: ids and text as Instagram wrote them, `at` in milliseconds."""
 
     kind: IncomingKind

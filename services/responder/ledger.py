@@ -8,7 +8,8 @@ came to, settle.py what becomes of the unknown, ending.py the end of a reply.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from services.responder.message import Author
 from services.responder.model import Conversation, Part, PartState, Reply

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.responder.message import Author
+from services.responder.message import Author, Kept
 
 FOREVER = 2**63 - 1
 """A pause without an end: until somebody resumes."""
@@ -53,8 +53,7 @@ class PartState(StrEnum):
     DROPPED = "dropped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class Pending(Kept, frozen=True, kw_only=True):
     """A customer's message that has no answer yet. `edit` is the version of the text that counts."""
 
     key: str
@@ -67,8 +66,7 @@ class Pending:
     request: str = ""  # the id that follows its delivery through the logs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class Pause(Kept, frozen=True, kw_only=True):
     """The bot stays silent from `since` to `until`. `mid` is the echo that made it, empty for an operator's pause."""
 
     since: int
@@ -76,8 +74,7 @@ class Pause:
     mid: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opt:
+class Opt(Kept, frozen=True, kw_only=True):
     """A stop or start word; of several the latest by Instagram's timestamp counts."""
 
     at: int
@@ -93,8 +90,7 @@ class NeedsPerson(StrEnum):
     TAKEN_OVER = "taken_over"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
+class Handover(Kept, frozen=True, kw_only=True):
     """News for HANDOVER_URL. `subject` (a mid, a reply, a version) tells two of a kind apart, when repeated too."""
 
     reason: NeedsPerson
@@ -104,8 +100,7 @@ class Handover:
     tell_at: int = 0  # when to send it, or to send it again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Echo:
+class Echo(Kept, frozen=True, kw_only=True):
     """A message from the business that may be ours or a person's; nobody knows yet."""
 
     key: str
@@ -114,8 +109,7 @@ class Echo:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Kept, frozen=True, kw_only=True):
     """One message of a reply, at most 1,000 bytes of text."""
 
     n: int
@@ -133,8 +127,7 @@ class Part:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Kept, frozen=True, kw_only=True):
     """A reply in hand or, in `sends`, a finished one."""
 
     id: str
@@ -154,8 +147,7 @@ class Reply:
     unsettled: bool = False  # in `sends` while nobody knows whether its unknown part arrived
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(Kept, frozen=True, kw_only=True):
     """A change of a message's `answered_by` that the row has decided and the message may not show yet.
 
     `was` is what it must be now: empty for unanswered, a reply's id when that reply turned out never to have arrived.
@@ -166,8 +158,7 @@ class Mark:
     was: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
+class Conversation(Kept, frozen=True, kw_only=True):
     """One row. Every write of it is conditional on `rev`, so each rule sees exactly what it changes."""
 
     account: str

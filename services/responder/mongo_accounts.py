@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from pymongo.errors import DuplicateKeyError
 
 from services.responder.account import Account

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from services.responder.model import Conversation, Handover
 from services.responder.times import MINUTE, SECOND

@@ -6,8 +6,10 @@ row as it must be written; None where the change does not apply any more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from services.responder.ledger import change_part, disown_pause, drop_rest
 from services.responder.model import Conversation, Part, PartState

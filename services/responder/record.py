@@ -6,7 +6,7 @@ of Instagram's timestamps. `version` grows exactly when something changed that a
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from services.responder import ledger
 from services.responder.message import HUMAN, Author, Message

@@ -5,8 +5,9 @@ A test that fails has a name. Each function returns the row as it must be writte
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from services.responder.ledger import past_no_return, with_part
 from services.responder.message import Author

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from services.responder.ledger import change_part, disown_pause, drop_rest, part_of
 from services.responder.model import Conversation, Part, PartState

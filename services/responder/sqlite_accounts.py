@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from sqlite3 import Row
+
+from msgspec.structs import replace
 
 from services.common.sqlite import SqliteFile
 from services.responder.account import Account

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from sqlite3 import Connection, Row
+
+from msgspec.structs import replace
 
 from services.common.sqlite import SqliteFile
 from services.responder.codec import CONVERSATION

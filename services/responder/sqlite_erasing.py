@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from sqlite3 import Connection
+
+from msgspec.structs import replace
 
 from services.common.sqlite import SqliteFile
 from services.responder.codec import MESSAGE, REPLY

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from sqlite3 import Connection, Row
+
+from msgspec.structs import replace
 
 from services.common.sqlite import SqliteFile
 from services.responder.codec import MESSAGE

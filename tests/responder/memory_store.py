@@ -3,8 +3,10 @@
 Every write passes a gate first, so that a test may decide when it goes on, and whether the caller dies there.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from services.common.findings import Finding
 from services.responder.message import Stored

@@ -3,7 +3,9 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from services.responder.loops import POLL, Alarm, Claimer, in_turn
 from services.responder.message import key_of

@@ -1,15 +1,16 @@
 """Deliver: every kind of event, in any order, any number of times, from several replicas at once: the same state."""
 
 import asyncio
+import dataclasses
 import json
 import tempfile
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.common.errors import Unavailable
 from services.gateway.events import Event
@@ -335,7 +336,7 @@ async def test_the_gap_check_leaves_alone_what_was_said_before_the_account_was_c
     """A token does not tell when its account was connected: until the token service has, nothing is looked at."""
     for account in (A, B):
         town.tokens.connect(account)
-        town.tokens.known[account] = replace(town.tokens.known[account], connected_at=town.clock.now())
+        town.tokens.known[account] = dataclasses.replace(town.tokens.known[account], connected_at=town.clock.now())
         town.instagram.put(account, ANNA, shown("before", "who are you?", town.clock.now() - MINUTE))
     await town.book.resolve(A)  # as a delivery does
     town.clock.ms += 2 * MINUTE

@@ -1,8 +1,7 @@
 """An erasure that falls between any two writes of a delivery or a pass leaves nothing of the person behind."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from services.responder.account import HoldReason
 from services.responder.message import Kind, key_of

@@ -1,8 +1,7 @@
 """What becomes of a reply in hand when something happens between two lines: what the state machine found, and more."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from services.responder import decide, posted, record, sending, settle
 from services.responder.message import Author

@@ -1,8 +1,7 @@
 """Back-off and giving up."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from services.common.errors import Unavailable
 from services.responder.model import NeedsPerson

@@ -1,7 +1,8 @@
 """What services/responder/ports.py says of messages, as facts of every adapter."""
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from services.responder.message import Attached, Author, Kind, Stored
 from services.responder.model import Mark

@@ -1,7 +1,8 @@
 """What services/responder/ports.py says of sends, accounts and erasing, as facts of every adapter."""
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from services.responder.account import HoldReason
 from services.responder.message import Attached, Kind

@@ -1,7 +1,8 @@
 """What services/responder/ports.py says of conversations, as facts of every adapter."""
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from services.responder.model import FOREVER, Conversation, Echo, Figures, Mark, PartState, Pause, Pending, Wait
 from services.responder.ports import Store

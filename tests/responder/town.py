@@ -7,9 +7,10 @@ least a second ahead with a reason in `waiting_for`.
 import asyncio
 import itertools
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from services.responder.book import AccountBook
