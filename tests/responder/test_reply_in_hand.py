@@ -1,9 +1,12 @@
 """What becomes of a reply in hand when something happens between two lines: what the state machine found, and more."""
 
+import itertools
+
 import pytest
 from msgspec.structs import replace
 
 from services.responder import decide, posted, record, sending, settle
+from services.responder.compose_reply import CONFIRMATION
 from services.responder.message import Author
 from services.responder.model import Echo, PartState, Wait
 from services.responder.posted import Posted, PostResult
@@ -66,6 +69,31 @@ async def test_a_text_after_a_finished_reply_too_is_superseded_twice_at_most(fil
             town.writer.meanwhile.append(lambda n=n: town.say(f"message {n}"))
         await town.run()
         assert town.got() == ["answer 1", "answer 4", "answer 5"]
+
+
+@pytest.mark.parametrize(
+    ("overtaking", "got"),
+    [
+        (["one more", "one more", "one more"], [CONFIRMATION]),
+        (["start"], ["answer 4"]),
+    ],
+    ids=["it-is-not-thrown-away-a-third-time", "a-start-word-keeps-it-from-going-out"],
+)
+async def test_after_two_overtaken_texts_the_confirmation_of_a_stop_word_is_final(file, overtaking, got):
+    turns, heard = itertools.count(), []
+
+    async def overtaken_from_the_fourth_turn_on(_account):
+        if next(turns) >= 3 and overtaking[len(heard) :]:
+            heard.append(overtaking[len(heard)])
+            await town.say(heard[-1])
+
+    async with opened(file, quiet=0) as town:
+        await town.say("one")
+        town.writer.meanwhile = [lambda: town.say("two"), lambda: town.say("three"), lambda: town.say("stop")]
+        town.poster.pace = overtaken_from_the_fourth_turn_on  # three texts had theirs: it is the confirmation's
+        await town.run()
+        assert town.got() == got
+        assert len(heard) == 1
 
 
 def test_no_text_takes_the_place_of_a_reply_in_hand():
