@@ -80,8 +80,7 @@ class GraphClient:
             async with self.session.request(
                 method, address, timeout=limit, allow_redirects=False, **options
             ) as response:
-                raw = await response.content.read(MAX_ANSWER_BYTES)
-                return deciphered(response.status, raw, response.headers)
+                return deciphered(response.status, await whole(response), response.headers)
         except (
             aiohttp.ClientConnectorError,
             aiohttp.ConnectionTimeoutError,
@@ -94,6 +93,16 @@ class GraphClient:
             # `from None`: the foreign error's text holds the address, and the address may hold the token.
             slow = isinstance(error, TimeoutError)
             raise GraphFailure(f"no answer: {type(error).__name__}", reached=True, slow=slow) from None
+
+
+async def whole(response: aiohttp.ClientResponse) -> bytes:
+    """Return the whole body, in however many pieces it comes; more than we would keep is a failure."""
+    raw = bytearray()
+    async for piece in response.content.iter_any():
+        raw += piece
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise GraphFailure(f"an answer of more than {MAX_ANSWER_BYTES} bytes", reached=True)
+    return bytes(raw)
 
 
 def target_of(method: str, path: str, body: Mapping[str, Any] | None) -> Target:

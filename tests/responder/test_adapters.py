@@ -59,6 +59,49 @@ async def instagram(answer, **options):
         yield GraphInstagram(graph.GraphClient(session, f"{address}/v25.0", 2), **options)
 
 
+def in_pieces(case, status):
+    """A server's handler that answers with a fixture, each half of it in a packet of its own."""
+    whole = fixture(case, status)
+
+    async def answer(request):
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+        response.content_length = len(whole.body)
+        await response.prepare(request)
+        middle = len(whole.body) // 2
+        for piece in (whole.body[:middle], whole.body[middle:]):
+            await response.write(piece)
+            for _ in range(50):  # the client, in the same loop, reads what has come so far
+                await asyncio.sleep(0)
+        return response
+
+    return answer
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_whole():
+    sent = json.loads((FIXTURES / "send_text/200.json").read_text())["message_id"]
+    async with instagram(in_pieces("send_text", 200)) as api:
+        assert await api.post_text(LENT, LEO, "hello", human_agent=False, within=2) == sent
+
+
+@pytest.mark.parametrize(("case", "status"), [("error_190_463_expired", 400), ("error_10_2534022_window_pt", 403)])
+async def test_a_refusal_that_comes_in_pieces_is_read_whole(case, status):
+    async with instagram(always(lambda: fixture(case, status))) as api:
+        with pytest.raises(GraphFailure) as at_once:
+            await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+    async with instagram(in_pieces(case, status)) as api:
+        with pytest.raises(GraphFailure) as in_two:
+            await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+    assert in_two.value.error == at_once.value.error
+    assert in_two.value.fault is at_once.value.fault
+
+
+async def test_an_answer_larger_than_we_would_keep_is_a_failure():
+    async with instagram(always(lambda: web.Response(body=b"{" * (graph.MAX_ANSWER_BYTES + 1)))) as api:
+        with pytest.raises(GraphFailure, match="more than") as caught:
+            await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+    assert caught.value.reached
+
+
 async def test_a_text_is_posted_with_the_token_in_the_header_and_its_mid_comes_back():
     seen = []
 
