@@ -174,20 +174,27 @@ class Guard(grpc.aio.ServerInterceptor):
         self.allowed = allowed or {}
         self.tls = tls
         self.traffic = traffic
+        self.made: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the method that is about to be called."""
-        handler: Any = await continuation(details)
-        if handler is None:
-            return None
-        method = str(details.method).rpartition("/")[2]
+        """Wrap the method that is about to be called, once: its later calls find it wrapped."""
+        name = str(details.method)
+        if name not in self.made:
+            handler = await continuation(details)
+            if handler is None:
+                return None
+            self.made[name] = self._wrapped(name, handler)
+        return self.made[name]
+
+    def _wrapped(self, name: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        method = name.rpartition("/")[2]
         kind = "unary_stream" if handler.response_streaming else "unary_unary"
         inner = getattr(handler, kind)
-        if inner is None or str(details.method).startswith("/grpc.health."):
+        if inner is None or name.startswith("/grpc.health."):
             return handler  # type: ignore[no-any-return]  # grpc's handlers are untyped tuples
         stream = handler.response_streaming
         inner = self._checked(method, guarded(counted(self.traffic, method, inner)), stream=stream)

@@ -14,6 +14,8 @@ from services.common.request_id import bound, incoming
 
 log = structlog.get_logger(__name__)
 
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+
 
 def followed(method: str, inner: Callable[..., Any], *, stream: bool) -> Callable[..., Any]:
     """Wrap a servicer's method so that its lines carry the caller's ids, and its end is one line more."""
@@ -46,8 +48,7 @@ def call(method: str, context: Any) -> Iterator[None]:
 def status(context: Any, without: grpc.StatusCode) -> str:
     """Return the name of the status that was set, or of what it is without one."""
     number = context.code()
-    codes = {code.value[0]: code for code in grpc.StatusCode}
-    code = number if isinstance(number, grpc.StatusCode) else codes.get(number or 0, without)
+    code = number if isinstance(number, grpc.StatusCode) else CODES.get(number or 0, without)
     return str((code if code is not grpc.StatusCode.OK else without).name).lower()
 
 

@@ -1,7 +1,8 @@
 """The language model behind an OpenAI-compatible API.
 
 `client.post` is used instead of `chat.completions.create`, which walks through every message of the prompt again to
-transform it: 0.5 ms of CPU against 2 to 5 for the same request.
+transform it: 0.5 ms of CPU against 2 to 5 for the same request. It is given the whole address, since the SDK spends a
+tenth of that on joining a relative one to its base.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ class OpenAIWriter:
     breakers: AsyncCircuitBreakerFactory = field(
         default_factory=lambda: AsyncCircuitBreakerFactory(default_threshold=8, default_ttl=10, exclude=[ModelRefused])
     )
+    address: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Know where the model's server takes chats."""
+        self.address = f"{self.client.base_url}chat/completions"
 
     async def write_reply(self, turns: Sequence[Turn], *, within: float) -> Written:
         """Return the model's text; one call, no retries: the worker decides about those."""
@@ -75,9 +81,7 @@ class OpenAIWriter:
     async def whole(self, body: dict[str, Any], within: float) -> Written:
         """Ask for the answer in one piece."""
         # `object` leaves the JSON as it is: building the SDK's typed answer costs as much as the rest of the call.
-        answer: Any = await self.client.post(
-            "/chat/completions", cast_to=object, body=body, options={"timeout": within}
-        )
+        answer: Any = await self.client.post(self.address, cast_to=object, body=body, options={"timeout": within})
         usage = answer.get("usage") or {}
         choices = answer.get("choices") or [{"message": {}}]
         return Written(
@@ -89,7 +93,7 @@ class OpenAIWriter:
     async def streamed(self, body: dict[str, Any], within: float) -> Written:
         """Ask for the answer as a stream and put it together."""
         chunks = await self.client.post(
-            "/chat/completions",
+            self.address,
             cast_to=ChatCompletionChunk,
             body={**body, "stream": True},
             options={"timeout": within},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
 KEY_BYTES = 32
@@ -11,4 +10,4 @@ KEY_BYTES = 32
 
 def hash_of(secret: bytes, account: str, person: str) -> str:
     """Return a person's mark, or with an empty person the account's; nobody without the secret can make it."""
-    return hmac.new(secret, f"{account}\0{person}".encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret, f"{account}\0{person}".encode(), "sha256").hex()
