@@ -17,6 +17,7 @@ from services.responder import record
 from services.responder.account import Account
 from services.responder.book import AccountBook
 from services.responder.incoming import (
+    CORRECTIONS,
     Incoming,
     IncomingKind,
     Outcome,
@@ -34,7 +35,7 @@ from services.responder.message import Kind, Message, Stored, key_of
 from services.responder.metrics import Skip
 from services.responder.model import Conversation
 from services.responder.pauses import caught_up
-from services.responder.ports import Store
+from services.responder.ports import Rule, Store
 from services.responder.times import Policy
 from services.responder.words import is_word
 
@@ -134,11 +135,9 @@ class Deliver:
         placed = [(place, event) for place, event in placed if event.at > erased_at]
         if not placed:
             return gone
-        events = [event for _, event in placed]
         row = row or Conversation(account=account.account, person=person, erased_at=erased_at)
-        stored = await self.put_down(account, person, events)
         try:
-            changed = await self.change_row(account, row, list(zip(events, stored, strict=True)))
+            stored, changed = await self.recorded(account, row, [event for _, event in placed])
         except ErasedMeanwhile:
             # What was put down here came after the erasure: it goes as well.
             await self.store.erasing.erase(account.account, person)
@@ -150,14 +149,31 @@ class Deliver:
             for (place, _), one in zip(placed, stored, strict=True)
         ]
 
+    async def recorded(
+        self, account: Account, row: Conversation, events: Sequence[Incoming]
+    ) -> tuple[list[Stored], Conversation | None]:
+        """Store the events, change the row; return both, the row None when it stays as it is."""
+        if any(event.kind in CORRECTIONS for event in events):
+            stored = await self.put_down(account, row.person, events)
+            return stored, await self.change_row(account, row, list(zip(events, stored, strict=True)))
+        now = self.store.clock.now()
+        messages = [as_message(event, account, row.person, now=now) for event in events]
+        stored, after, saved = await self.store.record(messages, row, await self.rule(account, row, events))
+        self.count(events, stored)
+        return stored, await self.change_row(account, row, list(zip(events, stored, strict=True)), (after, saved))
+
+    def count(self, events: Sequence[Incoming], stored: Sequence[Stored]) -> None:
+        """Count what is new and needs no answer."""
+        for event, one in zip(events, stored, strict=True):
+            if one.new and one.message.answered_by == Skip.NOTHING_TO_ANSWER and event.kind in SAID:
+                self.skipped(Skip.NOTHING_TO_ANSWER)
+
     async def put_down(self, account: Account, person: str, events: Sequence[Incoming]) -> list[Stored]:
         """Store each event under its key, in the order of the events."""
         now = self.store.clock.now()
-        plain = [event for event in events if event.kind not in {IncomingKind.UNSEND, IncomingKind.EDIT}]
+        plain = [event for event in events if event.kind not in CORRECTIONS]
         added = await self.store.messages.add([as_message(event, account, person, now=now) for event in plain])
-        for event, one in zip(plain, added, strict=True):
-            if one.new and one.message.answered_by == Skip.NOTHING_TO_ANSWER and event.kind in SAID:
-                self.skipped(Skip.NOTHING_TO_ANSWER)
+        self.count(plain, added)
         by_event = {id(event): one for event, one in zip(plain, added, strict=True)}
         for event in events:
             if id(event) not in by_event:
@@ -175,24 +191,26 @@ class Deliver:
         raise AssertionError("key_kinds is never empty")
 
     async def change_row(
-        self, account: Account, row: Conversation, pairs: Sequence[tuple[Incoming, Stored]]
+        self,
+        account: Account,
+        row: Conversation,
+        pairs: Sequence[tuple[Incoming, Stored]],
+        tried: tuple[Conversation, Conversation | None] | None = None,
     ) -> Conversation | None:
         """Apply the events to the row and write it, again until nobody was faster. None: nothing changed.
 
-        The messages are always read after the row: one that the row does not hold any more shows who answered it.
+        `tried` is what came of a first try: the row as wanted, and as written. The messages are always read after the
+        row: one that the row does not hold any more shows who answered it.
         """
         if not row.person:
             return None
-        messages = [stored.message for _, stored in pairs]
+        events, messages = [event for event, _ in pairs], [stored.message for _, stored in pairs]
         while True:
-            after = caught_up(row, account)
-            for (event, _), message in zip(pairs, messages, strict=True):
-                after = await self.apply(after, event, message, account)
-            if after != row:
-                saved = await self.store.conversations.save(after)
-                if saved is not None:
-                    await self.still_known(row)
-                    return saved
+            after, saved = tried or await self.change_once(account, row, events, messages)
+            if saved is not None:
+                await self.still_known(row)
+                return saved
+            tried = None
             newest = await self.store.conversations.load(row.account, row.person)
             if after == row and (newest.rev if newest else 0) == row.rev:
                 return None  # nothing to change, and that is still so: a row read too early proves nothing
@@ -202,12 +220,34 @@ class Deliver:
             known = {one.key: one for one in await self.store.messages.get([one.key for one in messages])}
             messages = [known.get(one.key, one) for one in messages]
 
+    async def change_once(
+        self, account: Account, row: Conversation, events: Sequence[Incoming], messages: Sequence[Message]
+    ) -> tuple[Conversation, Conversation | None]:
+        """Apply the events to the row; return it as wanted, and as written."""
+        after = (await self.rule(account, row, events))(messages)
+        return after, None if after == row else await self.store.conversations.save(after)
+
+    async def rule(self, account: Account, row: Conversation, events: Sequence[Incoming]) -> Rule:
+        """Return what makes the row afterwards of the messages of these events."""
+        # The row was read before this question: a reply is in `sends` before it leaves the row.
+        owns = self.store.sends.owns
+        ours = [may_be_ours(event, account) and await owns(account.account, event.mid) for event in events]
+
+        def rule(messages: Sequence[Message]) -> Conversation:
+            after = caught_up(row, account)
+            for event, message, is_ours in zip(events, messages, ours, strict=True):
+                if not is_ours:
+                    after = self.apply(after, event, message, account)
+            return after
+
+        return rule
+
     async def still_known(self, row: Conversation) -> None:
         """Raise ErasedMeanwhile when a row that was just inserted began before an erasure and was written after it."""
         if row.rev == 0 and await self.store.erasing.erased_at(row.account, row.person) != row.erased_at:
             raise ErasedMeanwhile
 
-    async def apply(self, row: Conversation, event: Incoming, message: Message, account: Account) -> Conversation:
+    def apply(self, row: Conversation, event: Incoming, message: Message, account: Account) -> Conversation:
         """Return the row after one event."""
         now = self.store.clock.now()
         stop = is_word(message.text, self.policy.stop_words)
@@ -219,8 +259,7 @@ class Deliver:
         if event.kind not in SAID or event.standby:
             return row
         if is_outgoing(event, account):
-            # The row was read before this question: a reply is in `sends` before it leaves the row.
-            if event.kind is IncomingKind.POSTBACK or await self.store.sends.owns(account.account, event.mid):
+            if event.kind is IncomingKind.POSTBACK:
                 return row
             return record.echo(row, as_echo(event, message), now=now, policy=self.policy)
         if message.taken_back:
@@ -233,3 +272,8 @@ class Deliver:
         one = as_pending(message, stop=stop, request=event.request)
         added = record.add_message(row, one, start=start, now=now, policy=self.policy)
         return record.unmarked(added, message) if read_before and added != row else added
+
+
+def may_be_ours(event: Incoming, account: Account) -> bool:
+    """Whether the event shows something that the account wrote, which may be in one of its replies."""
+    return event.kind is IncomingKind.MESSAGE and not event.standby and is_outgoing(event, account)

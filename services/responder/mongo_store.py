@@ -5,10 +5,14 @@ Majority and journaled writes, single-document conditional updates only; nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.common.errors import SchemaTooNew
 from services.common.examine_store import examine_mongo
 from services.common.findings import Finding
 from services.responder.codec import SCHEMA
+from services.responder.message import Message, Stored
+from services.responder.model import Conversation
 from services.responder.mongo_accounts import MongoAccounts
 from services.responder.mongo_conversations import MongoConversations
 from services.responder.mongo_erasing import MongoErasing
@@ -16,7 +20,7 @@ from services.responder.mongo_link import MongoLink
 from services.responder.mongo_messages import MongoMessages
 from services.responder.mongo_schema import INDEXES, META, SCRATCH
 from services.responder.mongo_sends import MongoSends
-from services.responder.ports import Accounts, Clock, Conversations, Erasing, Messages, Sends
+from services.responder.ports import Accounts, Clock, Conversations, Erasing, Messages, Rule, Sends
 
 POOL = 40
 """Connections at most: the default number of workers, and some for what is delivered meanwhile."""
@@ -53,6 +57,14 @@ class MongoStore:
                     f"the database has schema {found['number']}, this igbot knows {SCHEMA}: install the newer one"
                 )
             await rows.update_one({"_id": "schema"}, {"$max": {"number": SCHEMA}}, upsert=True)
+
+    async def record(
+        self, messages: Sequence[Message], row: Conversation, rule: Rule
+    ) -> tuple[list[Stored], Conversation, Conversation | None]:
+        """Add the messages, then write the row that `rule` makes of them."""
+        stored = await self.messages.add(messages)
+        after = rule([one.message for one in stored])
+        return stored, after, None if after == row else await self.conversations.save(after)
 
     async def ping(self) -> None:
         """Raise Unavailable when the server does not answer."""

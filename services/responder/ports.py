@@ -5,13 +5,16 @@ Every method may raise services.common.errors.Unavailable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from services.common.findings import Finding
 from services.responder.account import Account
 from services.responder.message import Message, Stored
 from services.responder.model import Conversation, Figures, Mark, Reply
+
+Rule = Callable[[Sequence[Message]], Conversation]
+"""What makes a conversation's row of the messages that were just stored for it."""
 
 
 class Clock(Protocol):
@@ -168,6 +171,16 @@ class Store(Protocol):
 
     async def open(self) -> None:
         """Open, make indexes, migrate; Unavailable: try again later. SchemaTooNew: never."""
+        ...
+
+    async def record(
+        self, messages: Sequence[Message], row: Conversation, rule: Rule
+    ) -> tuple[list[Stored], Conversation, Conversation | None]:
+        """Add the messages, then write the row that `rule` makes of them as they are stored now.
+
+        In this order; as one change where the store can do that. Returns the messages, the row that `rule` made, and
+        the row as written: None when it is as it was, or the store no longer had `row.rev`.
+        """
         ...
 
     async def ping(self) -> None:

@@ -180,9 +180,9 @@ def echo(row: Conversation, one: Echo, *, now: int, policy: Policy) -> Conversat
     """A message from the business whose mid is in no finished reply: decide whose it is, or put it off."""
     if any(pause.mid == one.mid for pause in row.pauses) or any(each.mid == one.mid for each in row.undecided):
         return row
-    owned, row = own(row, one)
+    owned, settled = own(row, one)
     if owned:
-        return replace(row, due_at=now, waiting_for=None)
+        return row if settled == row else replace(settled, due_at=now, waiting_for=None)
     if row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts):
         return replace(row, undecided=(*row.undecided, one))
     return human(row, one.mid, one.at, now=now, policy=policy)

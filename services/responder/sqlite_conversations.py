@@ -23,7 +23,8 @@ INSERT = """
 UPDATE = """
     UPDATE conversations SET rev = rev + 1, due_at = ?, last_at = ?, failed = ?, doc = ?,
         owner = CASE WHEN ? THEN '' ELSE owner END, lease_until = CASE WHEN ? THEN 0 ELSE lease_until END
-    WHERE account = ? AND person = ? AND rev = ?"""
+    WHERE account = ? AND person = ? AND rev = ?
+    RETURNING rev, owner, fence, lease_until"""
 CLAIM = f"""
     UPDATE conversations SET rev = rev + 1, owner = ?, fence = fence + 1, lease_until = ?
     WHERE rowid = (
@@ -69,15 +70,7 @@ class SqliteConversations:
 
     async def save(self, row: Conversation, *, release: bool = False) -> Conversation | None:
         """Write the row if it still has `row.rev`; None when another was faster."""
-        doc = CONVERSATION.to_json(row)
-        if row.rev == 0:
-            # A row that was erased and came again must not have a rev that somebody still remembers.
-            born = replace(row, rev=self.clock.now(), owner="", fence=0, lease_until=0)
-            args = (row.account, row.person, born.rev, row.due_at, row.last_at, row.failed, doc)
-            return born if await self.file.write(lambda db: db.execute(INSERT, args).rowcount) else None
-        where = (row.account, row.person, row.rev)
-        change = (row.due_at, row.last_at, row.failed, doc, release, release)
-        return await self.file.write(lambda db: update(db, row, change, where))
+        return await self.file.write(lambda db: write(db, row, self.clock.now(), release=release))
 
     async def claim(self, account: str, owner: str, lease_ms: int, *, person: str = "") -> Conversation | None:
         """Take the account's longest-due conversation that nobody holds, or the person's if one is named."""
@@ -123,13 +116,17 @@ class SqliteConversations:
         return await self.file.read(query)
 
 
-def update(
-    db: Connection, row: Conversation, change: tuple[object, ...], where: tuple[object, ...]
-) -> Conversation | None:
-    """Write and read back what the store alone decides."""
-    if not db.execute(UPDATE, (*change, *where)).rowcount:
+def write(db: Connection, row: Conversation, now: int, *, release: bool = False) -> Conversation | None:
+    """Write the row if it still has `row.rev`, and return it with what the store alone decides."""
+    said = (row.due_at, row.last_at, row.failed, CONVERSATION.to_json(row))
+    if row.rev == 0:
+        # A row that was erased and came again must not have a rev that somebody still remembers.
+        born = replace(row, rev=now, owner="", fence=0, lease_until=0)
+        return born if db.execute(INSERT, (row.account, row.person, now, *said)).rowcount else None
+    changed = db.execute(UPDATE, (*said, release, release, row.account, row.person, row.rev)).fetchall()
+    if not changed:
         return None
-    _, rev, owner, fence, lease_until = db.execute(LOAD, where[:2]).fetchone()
+    ((rev, owner, fence, lease_until),) = changed
     return replace(row, rev=rev, owner=owner, fence=fence, lease_until=lease_until)
 
 

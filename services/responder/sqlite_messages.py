@@ -33,6 +33,9 @@ class SqliteMessages:
 
     async def add(self, messages: Sequence[Message]) -> list[Stored]:
         """Insert each unless its key is there, complete stubs, and return each as the store has it now."""
+        known = self.file.look(lambda db: unchanged(db, messages))
+        if len(known) == len(messages):
+            return known
         return await self.file.write(lambda db: [add(db, message) for message in messages])
 
     async def take_back(self, stub: Message) -> Stored:
@@ -74,6 +77,13 @@ class SqliteMessages:
         """Return the newest messages of a conversation, by timestamp, oldest first."""
         rows = self.file.look(lambda db: db.execute(RECENT, (account, person, limit)).fetchall())
         return [read(row) for row in reversed(rows)]
+
+
+def unchanged(db: Connection, messages: Sequence[Message]) -> list[Stored]:
+    """Return the messages when adding them would change nothing, as with what comes again; else nothing."""
+    known = [load(db, message.key) for message in messages]
+    found = [Stored(one, new=False) for one in known if one is not None and not is_stub(one)]
+    return found if len(found) == len(messages) else []
 
 
 def add(db: Connection, message: Message) -> Stored:

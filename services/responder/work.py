@@ -81,18 +81,24 @@ class Worker:
 
         async def renew() -> None:
             while True:
-                await asyncio.sleep(self.lease_ms / 3000)
                 try:
                     if not await self.store.conversations.renew(claimed, self.lease_ms):
                         return
                 except BotError as error:
                     log.warning("lease_not_renewed", error=str(error))
+                await asyncio.sleep(self.lease_ms / 3000)
 
-        renewing = asyncio.create_task(renew())
+        # Most passes are over before the first renewal is due, and a timer costs less than a task.
+        renewing: list[asyncio.Task[None]] = []
+        due = asyncio.get_running_loop().call_later(
+            self.lease_ms / 3000, lambda: renewing.append(asyncio.create_task(renew()))
+        )
         try:
             yield
         finally:
-            renewing.cancel()
+            due.cancel()
+            for task in renewing:
+                task.cancel()
 
     async def pass_over(self, row: Conversation) -> None:
         """Take one step after the other."""

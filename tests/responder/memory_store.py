@@ -58,6 +58,11 @@ class MemoryStore:
     async def open(self):
         return None
 
+    async def record(self, messages, row, rule):
+        stored = await self.messages.add(messages)
+        after = rule([one.message for one in stored])
+        return stored, after, None if after == row else await self.conversations.save(after)
+
     async def ping(self):
         return None
 

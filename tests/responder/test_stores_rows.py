@@ -1,14 +1,16 @@
 """What services/responder/ports.py says of conversations, as facts of every adapter."""
 
 import asyncio
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from services.responder.message import Message, Stored
 from services.responder.model import FOREVER, Conversation, Echo, Figures, Mark, PartState, Pause, Pending, Wait
 from services.responder.ports import Store
 from tests.mongo import is_slow
 from tests.responder.conftest import OpenStore
-from tests.responder.stores import ACCOUNT, LEASE, OTHER, PERSON, a_part, a_reply, a_row
+from tests.responder.stores import ACCOUNT, LEASE, OTHER, PERSON, a_message, a_part, a_reply, a_row, a_stub
 
 
 def a_full_row() -> Conversation:
@@ -118,6 +120,61 @@ class TestSave:
         )
         (second,) = [row for row in done if row]
         assert await stores[0].conversations.load(ACCOUNT, PERSON) == second
+
+
+class TestRecord:
+    async def test_the_row_is_made_of_the_messages_as_they_are_stored(self, store: Store) -> None:
+        (known,) = await store.messages.add([a_message("m1", answered_by="human")])
+        given = [a_message("m1"), a_message("m2")]
+        seen: list[Message] = []
+
+        def rule(messages: Sequence[Message]) -> Conversation:
+            seen.extend(messages)
+            return a_row(version=len(messages))
+
+        stored, wanted, written = await store.record(given, a_row(), rule)
+        assert stored == [Stored(known.message, new=False), Stored(given[1], new=True)]
+        assert seen[-2:] == [known.message, given[1]]
+        assert wanted == a_row(version=2)
+        assert written is not None
+        assert await store.conversations.load(ACCOUNT, PERSON) == written == replace(wanted, rev=written.rev)
+
+    async def test_a_row_that_is_as_it_was_is_not_written(self, store: Store) -> None:
+        row = await saved(store, a_row())
+        for new in (True, False):
+            stored, wanted, written = await store.record([a_message()], row, lambda _: row)
+            assert (stored, wanted, written) == ([Stored(a_message(), new=new)], row, None)
+        assert await store.conversations.load(ACCOUNT, PERSON) == row
+        assert await store.messages.get([a_message().key]) == [a_message()]
+
+    async def test_a_message_that_is_known_may_change_the_row(self, store: Store) -> None:
+        await store.messages.add([a_message()])
+        _, _, written = await store.record([a_message()], a_row(), lambda _: a_row(version=1))
+        assert written is not None
+        assert await store.conversations.load(ACCOUNT, PERSON) == written
+
+    async def test_a_row_that_has_moved_on_is_not_written_and_the_messages_are(self, store: Store) -> None:
+        first = await saved(store, a_row())
+        second = await saved(store, replace(first, version=1))
+        _, wanted, written = await store.record([a_message()], first, lambda _: replace(first, version=7))
+        assert (wanted.version, written) == (7, None)
+        assert await store.conversations.load(ACCOUNT, PERSON) == second
+        assert await store.messages.get([a_message().key]) == [a_message()]
+
+    async def test_a_stub_is_completed_before_the_row_is_made(self, store: Store) -> None:
+        await store.messages.take_back(a_stub())
+        row = a_row(version=1)
+        _, _, written = await store.record(
+            [a_message()], a_row(), lambda found: replace(row, failed=found[0].taken_back)
+        )
+        assert written is not None
+        assert written.failed
+
+    async def test_the_last_active_conversation_is_found_by_what_was_recorded(self, store: Store) -> None:
+        await saved(store, a_row("p1", last_at=5))
+        await store.record([a_message(person="p2")], a_row("p2"), lambda _: a_row("p2", last_at=9, due_at=1))
+        assert [row.person for row in await store.conversations.find(limit=9)] == ["p2", "p1"]
+        assert (await claimed(store)).person == "p2"
 
 
 class TestClaim:
