@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from services.cli.findings import Finding
 from services.cli.operator import OperatorSettings
 from services.cli.problem import Problem
+from services.common.public_url import CALLBACK_PATH
 from services.common.settings import problems
 
 SERVICES = ("gateway", "tokens", "responder")
@@ -46,8 +47,6 @@ def settings(env: Mapping[str, str]) -> Iterator[Finding]:
 
 def redirect_uri(env: Mapping[str, str]) -> Finding:
     """Whether the address that owners come back to has the form that Meta takes, and leads to this gateway."""
-    from services.gateway.settings import CALLBACK_PATH
-
     given, public = env.get("REDIRECT_URI") or "", urlsplit(env.get("PUBLIC_URL") or "")
     if not given:
         return Finding("redirect uri", None, "REDIRECT_URI is not set here")

@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 
 from services.cli.up.folder import data_folder, running
+from services.common.public_url import public_url
 from services.common.settings import Address, ListenAddress, ServiceSettings, Words, read
 
 
@@ -28,18 +29,18 @@ class OperatorSettings(ServiceSettings):
 
 def operator_settings() -> OperatorSettings:
     """Read them; every problem is printed and ends the command with code 2."""
-    os.environ.update(merged_environment())
-    return read(OperatorSettings)
+    return read(OperatorSettings, merged_environment())
 
 
 def merged_environment() -> dict[str, str]:
-    """The environment; besides, what the `igbot up` that runs here has told; besides, .env."""
+    """The environment; besides, what the `igbot up` that runs here has told; besides, .env. Always with PUBLIC_URL."""
     dotenv = {name: value for name, value in read_dotenv().items() if value}
     folder = data_folder(os.environ.get("DATABASE_URL") or dotenv.get("DATABASE_URL", ""))
     real, demo = running(folder), running(Path("var/sandbox"))
     told = real or demo or {}
     # A demo has nothing to do with the real Instagram of .env.
-    return {**({} if demo and not real else dotenv), **{key: told[key] for key in told if key.isupper()}, **os.environ}
+    env = {**({} if demo and not real else dotenv), **{key: told[key] for key in told if key.isupper()}, **os.environ}
+    return {**env, "PUBLIC_URL": public_url(env.get("PUBLIC_URL", ""), env.get("REDIRECT_URI", ""))}
 
 
 def read_dotenv() -> dict[str, str | None]:

@@ -7,8 +7,9 @@ Each service declares `class Settings(ServiceSettings)`; a field's name in upper
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -83,10 +84,14 @@ class ServiceSettings(BaseSettings):
 S = TypeVar("S", bound=BaseSettings)
 
 
-def read(settings: type[S]) -> S:
-    """Return the settings, or print every problem to standard error and exit with code 2."""
+def read(settings: type[S], env: Mapping[str, str] | None = None) -> S:
+    """Return the settings, or print every problem to standard error and exit with code 2.
+
+    What `env` names wins over this process's environment.
+    """
+    given: dict[str, Any] = {name.lower(): value for name, value in (env or {}).items() if value}
     try:
-        return settings()
+        return settings(**given)
     except ValidationError as error:
         print("igbot cannot start; these settings need attention:", file=sys.stderr)  # noqa: T201 - the log is not set up yet
         for line in problems(error):

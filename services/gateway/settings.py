@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from services.common.public_url import CALLBACK_PATH, public_url
 from services.common.settings import Address, Flag, ListenAddress, ServiceSettings, split_words
 
-CALLBACK_PATH = "/oauth/callback"
 AUTHORIZE_URL = "https://www.instagram.com/oauth/authorize"
 
 
@@ -72,13 +72,9 @@ class Settings(ServiceSettings):
     @classmethod
     def live_where_the_callback_is(cls, values: dict[str, object]) -> dict[str, object]:
         """Take PUBLIC_URL from REDIRECT_URI unless it is set: both are this gateway as browsers see it."""
-        callback = str(values.get("redirect_uri") or "")
-        if values.get("public_url"):
-            return values
+        found = public_url(str(values.get("public_url") or ""), str(values.get("redirect_uri") or ""))
         # Without a good REDIRECT_URI the problem is that one alone.
-        parts = urlsplit(callback)
-        known = parts.scheme in {"http", "https"} and parts.hostname and callback.endswith(CALLBACK_PATH)
-        return {**values, "public_url": callback.removesuffix(CALLBACK_PATH) if known else "http://unknown"}
+        return {**values, "public_url": found or "http://unknown"}
 
     @property
     def public_host(self) -> str:

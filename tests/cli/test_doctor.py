@@ -156,6 +156,12 @@ def test_all_is_well(doctor):
     assert code == 0
 
 
+def test_the_doctor_takes_the_public_address_from_the_redirect_uri(doctor):
+    code, found = doctor(PUBLIC_URL="")
+    assert [(name, found[name]["ok"]) for name in GREEN] == [(name, True) for name in GREEN], found
+    assert code == 0
+
+
 @pytest.mark.parametrize(
     ("env", "check", "word"),
     [

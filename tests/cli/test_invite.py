@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from services.gateway.secret_words import invite_key
 
 
@@ -15,6 +17,13 @@ def test_without_a_public_address_there_is_no_invitation(bare, valkey_url):
     ran = bare("accounts", "invite", REDIS_URL=valkey_url)
     assert ran.code == 2
     assert "PUBLIC_URL" in ran.err
+
+
+@pytest.mark.parametrize("public", ["", "https://bot.example.com/"])
+def test_an_invitation_needs_no_more_than_the_redirect_uri(bare, valkey_url, tmp_path, public):
+    (tmp_path / ".env").write_text(f"REDIRECT_URI=https://bot.example.com/oauth/callback\nPUBLIC_URL={public}\n")
+    ran = bare("accounts", "invite", REDIS_URL=valkey_url)
+    assert ran.out.startswith("https://bot.example.com/connect?invite=")
 
 
 def test_a_full_or_absent_redis_is_exit_code_three(bare):

@@ -79,6 +79,12 @@ def test_a_working_igbot_passes(smoke, gateway):
     assert [good for good, _ in gateway.taken] == [True, False]
 
 
+def test_the_public_address_comes_from_the_redirect_uri_where_it_is_not_set(smoke, gateway):
+    ran = smoke(PUBLIC_URL="", REDIRECT_URI=f"http://127.0.0.1:{gateway.server_port}/oauth/callback")
+    assert ran.code == 0, ran
+    assert len(gateway.taken) == 2
+
+
 def test_findings_are_objects_for_programs(smoke):
     rows = [json.loads(line) for line in smoke("--json").out.splitlines()]
     assert [(row["check"], row["ok"]) for row in rows] == [

@@ -53,7 +53,7 @@ def prepare(shell: Mapping[str, str], dotenv: Mapping[str, str | None], *, sandb
         children=children,
         stop_seconds=drain + DRAIN_MARGIN_SECONDS,
         facts=_facts(children[-1].env, folders.DEMO_FACTS if sandbox else folders.FACTS),
-        links=_links(env, chosen, sandbox=sandbox),
+        links=_links(told, chosen, sandbox=sandbox),
     )
 
 
@@ -133,5 +133,4 @@ def _links(env: Mapping[str, str], chosen: plan.Ports, *, sandbox: bool) -> tupl
     if sandbox:
         gateway, chat = (plan.reachable(chosen.listen[name]) for name in ("gateway", "sandbox"))
         return (("1. Connect the account", f"http://{gateway}/connect"), ("2. Chat with the bot", f"http://{chat}/"))
-    public = env.get("PUBLIC_URL") or env.get("REDIRECT_URI", "").removesuffix("/oauth/callback")
-    return (("Connect an account", f"{public.rstrip('/')}/connect"),)
+    return (("Connect an account", f"{env['PUBLIC_URL']}/connect"),)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.common.public_url import public_url
 from services.common.settings import Address, parse_address
 
 LISTEN_PORTS = {"gateway": 8080, "tokens": 50051, "responder": 50052, "sandbox": 8090}
@@ -67,9 +68,10 @@ def choose_ports(env: Mapping[str, str], shift: int) -> Ports:
 
 
 def shared(env: Mapping[str, str], ports: Ports, *, folder: Path, redis_url: str) -> dict[str, str]:
-    """What all services are told: their stores and one another's addresses."""
+    """What all services are told: their stores, one another's addresses, and what browsers call all of it."""
     return {
         **env,
+        "PUBLIC_URL": public_url(env.get("PUBLIC_URL", ""), env.get("REDIRECT_URI", "")),
         "DATABASE_URL": env.get("DATABASE_URL") or sqlite_url(folder),
         "REDIS_URL": redis_url,
         "TOKEN_KEYS_DIR": env.get("TOKEN_KEYS_DIR") or str(folder / "keys"),

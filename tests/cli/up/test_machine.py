@@ -177,6 +177,9 @@ def test_the_real_one_reads_dotenv_and_keeps_its_own_data(machine):
     machine.start("--logs").until("Ctrl-C stops everything")
     assert "http://127.0.0.1:1/connect" in "".join(machine.lines)
     assert set(machine.children()) == {"tokens", "responder", "gateway"}
+    told = running(machine.folder / "var")
+    assert told is not None
+    assert told["PUBLIC_URL"] == "http://127.0.0.1:1"  # for commands whose shell does not say REDIRECT_URI
     assert machine.stop() == 0
     assert (machine.folder / "var/tokens.db").exists()
 
