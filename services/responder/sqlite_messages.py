@@ -17,7 +17,7 @@ GET = "SELECT doc, answered_by FROM messages WHERE key = ?"
 INSERT = """
     INSERT INTO messages (key, account, person, shown, at, answered_by, worded, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING"""
-REPLACE = "UPDATE messages SET shown = ?, at = ?, answered_by = ?, worded = ?, doc = ? WHERE key = ?"
+REPLACE = "UPDATE messages SET person = ?, shown = ?, at = ?, answered_by = ?, worded = ?, doc = ? WHERE key = ?"
 MARK = "UPDATE messages SET answered_by = ? WHERE key = ? AND answered_by = ?"
 RECENT = """
     SELECT doc, answered_by FROM messages WHERE account = ? AND person = ? AND shown = 1
@@ -104,7 +104,7 @@ def load(db: Connection, key: str) -> Message | None:
 
 def insert(db: Connection, message: Message) -> Message:
     """Store a new one."""
-    db.execute(INSERT, (message.key, message.account, message.person, *columns(message)))
+    db.execute(INSERT, (message.key, message.account, *columns(message)))
     return message
 
 
@@ -115,9 +115,9 @@ def store(db: Connection, message: Message) -> Message:
 
 
 def columns(message: Message) -> tuple[object, ...]:
-    """Return what may change of a row: shown, at, answered_by, worded, doc."""
+    """Return what may change of a row: person (a stub may know none), shown, at, answered_by, worded, doc."""
     worded = bool(message.text or message.attachments or message.note)
-    return is_shown(message), message.at, message.answered_by, worded, MESSAGE.to_json(message)
+    return message.person, is_shown(message), message.at, message.answered_by, worded, MESSAGE.to_json(message)
 
 
 def read(found: Row) -> Message:

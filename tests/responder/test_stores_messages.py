@@ -79,6 +79,23 @@ class TestTakeBack:
             assert (now.text, now.taken_back, now.recorded_at) == ("", True, 2_000)
 
 
+class TestStubWithoutAPerson:
+    """Instagram leaves the sender out of many an edit and unsend; the message tells whose it is."""
+
+    async def test_once_its_message_has_come_it_is_part_of_what_was_said_to_that_person(self, store: Store) -> None:
+        await store.messages.edit(a_stub("m1", person="", edit=1, text="new"))
+        await store.messages.take_back(a_stub("m2", person=""))
+        await store.messages.add([a_message("m1", at=1), a_message("m2", at=2)])
+        said = await store.messages.recent(ACCOUNT, PERSON, 9)
+        assert [(one.mid, one.text, one.person) for one in said] == [("m1", "new", PERSON), ("m2", "", PERSON)]
+
+    async def test_once_its_message_has_come_it_goes_when_the_person_is_erased(self, store: Store) -> None:
+        await store.messages.edit(a_stub(person="", edit=1, text="new"))
+        await store.messages.add([a_message()])
+        assert await store.erasing.erase(ACCOUNT, PERSON) == 1
+        assert await store.messages.get([a_message().key]) == []
+
+
 class TestEdit:
     async def test_a_later_version_replaces_the_text_and_nothing_else(self, store: Store) -> None:
         one = a_message(attachments=PICTURE, note="a story", answered_by="r1")
