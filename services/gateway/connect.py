@@ -46,10 +46,11 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Where a visitor is sent, and the secret that their browser keeps meanwhile."""
+    """Where a visitor is sent, and the secret that their browser keeps: for its invitation's life, if it has one."""
 
     url: str
     browser: str
+    invited_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +66,23 @@ class Return:
 async def handle_connect(visitor: Visitor, app: App, doorkeeper: Doorkeeper, states: States) -> Departure | Ending:
     """Return Instagram's page to go to, or the page that says why not. Raises Unavailable."""
     browser = visitor.browser or new_secret()
-    refusal = await refuse(visitor, digest(browser), app, doorkeeper)
-    if refusal:
+    invited = 0.0
+    if visitor.invite and not app.open:
+        claimed = await doorkeeper.claim(digest(visitor.invite), digest(browser))
+        if claimed is None:
+            return Ending(Page.INVITE_USED)
+        invited = claimed
+    elif refusal := await refuse(visitor, app, doorkeeper):
         return Ending(refusal)
     nonce = new_secret()
     await states.begin(nonce, digest(browser), digest(visitor.invite) if visitor.invite else "")
-    return Departure(authorize_url(app, nonce), browser)
+    return Departure(authorize_url(app, nonce), browser, invited)
 
 
-async def refuse(visitor: Visitor, browser: str, app: App, doorkeeper: Doorkeeper) -> Page | None:
-    """Return why a visitor may not connect an account, None when they may."""
+async def refuse(visitor: Visitor, app: App, doorkeeper: Doorkeeper) -> Page | None:
+    """Return why a visitor without an invitation may not connect an account, None when they may."""
     if app.open:
         return None
-    if visitor.invite:
-        return None if await doorkeeper.claim(digest(visitor.invite), browser) else Page.INVITE_USED
     if app.password is None:
         return Page.CLOSED
     # Also a right password waits: otherwise the limit would only slow the guessing down that fails.

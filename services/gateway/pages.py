@@ -175,7 +175,7 @@ class Connect(Door):
             return None
 
     def depart(self, departure: Departure) -> None:
-        """Set the cookie and go."""
+        """Set the cookie and go. An invitation is the browser's until it ends, so its cookie lives as long."""
         self.set_cookie(
             self.desk.cookie,
             departure.browser,
@@ -183,7 +183,7 @@ class Connect(Door):
             httponly=True,
             secure=self.desk.secure,
             samesite="Lax",
-            max_age=int(self.desk.times.state),
+            max_age=int(max(self.desk.times.state, departure.invited_seconds)),
         )
         self.redirect(departure.url)
 

@@ -176,8 +176,11 @@ class Doorkeeper(Protocol):
     async def wrong_tries(self, address: str, *, another: bool) -> int:
         """Return how many wrong passwords came from an address in the last minute, after counting `another`."""
 
-    async def claim(self, invite: str, browser: str) -> bool:
-        """Whether an invitation (by its digest) is good for this browser; the first browser makes it its own."""
+    async def claim(self, invite: str, browser: str) -> float | None:
+        """Return for how many seconds an invitation (by its digest) is good for this browser, None when it is not.
+
+        The first browser makes it its own.
+        """
 
     async def spend(self, invite: str) -> None:
         """End an invitation: its account is connected."""

@@ -30,8 +30,8 @@ return redis.call('HGET', KEYS[1], 'invite')
 CLAIM = """
 local owner = redis.call('GET', KEYS[1])
 if not owner then return 0 end
-if owner == '' then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') return 1 end
-if owner == ARGV[1] then return 1 end
+if owner == '' then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') owner = ARGV[1] end
+if owner == ARGV[1] then return redis.call('PTTL', KEYS[1]) end
 return 0
 """
 COUNT = """
@@ -101,10 +101,14 @@ class RedisDoorkeeper:
                 return int(await self.count_script(keys=[key], args=[self.lock_out]))
             return int(await self.client.get(key) or 0)
 
-    async def claim(self, invite: str, browser: str) -> bool:
-        """Whether an invitation (by its digest) is good for this browser; the first browser makes it its own."""
+    async def claim(self, invite: str, browser: str) -> float | None:
+        """Return for how many seconds an invitation (by its digest) is good for this browser, None when it is not.
+
+        The first browser makes it its own.
+        """
         async with ours():
-            return bool(await self.claim_script(keys=[f"{self.prefix}invite:{invite}"], args=[browser]))
+            left = int(await self.claim_script(keys=[f"{self.prefix}invite:{invite}"], args=[browser]))
+        return left / 1000 if left > 0 else None
 
     async def spend(self, invite: str) -> None:
         """End an invitation: its account is connected."""

@@ -326,6 +326,19 @@ async def test_an_invitation_connects_one_account_from_one_browser(world):
     assert world.redis.keys("invite:*") == []
 
 
+async def test_an_invited_browser_is_known_for_as_long_as_its_invitation(world):
+    gateway = world.start(operator_password="right")
+    state = int(gateway.times.state)
+    for life, seconds in ((604_800_000, range(604_700, 604_801)), (1_000, [state])):
+        world.redis.set(invite_key("", f"invite-{life}"), "", px=life)
+        answer = await Browser(world).get(f"/connect?invite=invite-{life}")
+        assert int(SimpleCookie(answer.cookies_set[0])["igbot_state"]["max-age"]) in seconds
+    (key, *_) = world.redis.keys("oauth:*")
+    assert 0 < world.redis.pttl(key) <= state * 1000  # the state keeps its own ten minutes
+    plain = await Browser(world).get("/connect", **basic("right"))
+    assert int(SimpleCookie(plain.cookies_set[0])["igbot_state"]["max-age"]) == state
+
+
 async def test_an_invitation_is_not_used_up_by_a_failure(world):
     world.start(operator_password="right")
     world.redis.set(invite_key("", "an-invite"), "", px=60_000)
