@@ -16,6 +16,7 @@ from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.responder import record
 from services.responder.account import Account
 from services.responder.book import AccountBook
+from services.responder.corrections import Corrections
 from services.responder.incoming import (
     CORRECTIONS,
     Incoming,
@@ -27,6 +28,7 @@ from services.responder.incoming import (
     as_message,
     as_pending,
     is_outgoing,
+    is_tap,
     key_kinds,
     person_of,
     wrong,
@@ -66,6 +68,11 @@ class Deliver:
     wake: Callable[[str, int], None]  # account, when
     told: dict[str, int] = field(default_factory=dict)  # unknown account -> when it was last logged
     skipped: Callable[[Skip], None] = unheard  # counts what will get no reply
+    corrections: Corrections = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Correct messages in the same store."""
+        self.corrections = Corrections(self.store.messages)
 
     async def deliver(self, events: Sequence[Incoming]) -> list[Verdict]:
         """Return one verdict an event, in order. Raises Unavailable when the store is down."""
@@ -122,7 +129,7 @@ class Deliver:
         """Return the customer; edits and unsends may come without one and are found by their mid."""
         if event.sender or event.recipient:
             return person_of(event, account)
-        keys = [key_of(account.account, kind, event.mid) for kind in (Kind.MESSAGE, Kind.ECHO)]
+        keys = [key_of(account.account, kind, event.mid) for kind in (Kind.MESSAGE, Kind.POSTBACK, Kind.ECHO)]
         found = await self.store.messages.get(keys)
         return found[0].person if found else ""
 
@@ -153,7 +160,7 @@ class Deliver:
         self, account: Account, row: Conversation, events: Sequence[Incoming]
     ) -> tuple[list[Stored], Conversation | None]:
         """Store the events, change the row; return both, the row None when it stays as it is."""
-        if any(event.kind in CORRECTIONS for event in events):
+        if any(event.kind in CORRECTIONS or is_tap(event) for event in events):
             stored = await self.put_down(account, row.person, events)
             return stored, await self.change_row(account, row, list(zip(events, stored, strict=True)))
         now = self.store.clock.now()
@@ -174,21 +181,14 @@ class Deliver:
         plain = [event for event in events if event.kind not in CORRECTIONS]
         added = await self.store.messages.add([as_message(event, account, person, now=now) for event in plain])
         self.count(plain, added)
-        by_event = {id(event): one for event, one in zip(plain, added, strict=True)}
+        by_event = {
+            id(event): await self.corrections.of_tap(one) if is_tap(event) else one
+            for event, one in zip(plain, added, strict=True)
+        }
         for event in events:
             if id(event) not in by_event:
-                by_event[id(event)] = await self.correct(account, person, event, now)
+                by_event[id(event)] = await self.corrections.correct(event, account, person, now=now)
         return [by_event[id(event)] for event in events]
-
-    async def correct(self, account: Account, person: str, event: Incoming, now: int) -> Stored:
-        """Take back or edit a stored message, or leave a stub for one that has not come yet."""
-        for kind in key_kinds(event, account):
-            stub = as_message(event, account, person, now=now, kind=kind, stub=True)
-            known = await self.store.messages.get([stub.key])
-            if known or kind is key_kinds(event, account)[-1]:
-                change = self.store.messages.take_back
-                return await (change(stub) if event.kind is IncomingKind.UNSEND else self.store.messages.edit(stub))
-        raise AssertionError("key_kinds is never empty")
 
     async def change_row(
         self,
@@ -253,7 +253,9 @@ class Deliver:
         stop = is_word(message.text, self.policy.stop_words)
         start = is_word(message.text, self.policy.start_words)
         if event.kind is IncomingKind.UNSEND:
-            return record.take_back(row, message.key, now=now)
+            for kind in key_kinds(event, account):
+                row = record.take_back(row, key_of(account.account, kind, event.mid), now=now)
+            return row
         if event.kind is IncomingKind.EDIT:
             return record.edit(row, message, stop=stop, start=start, now=now) if message.recorded_at else row
         if event.kind not in SAID or event.standby:

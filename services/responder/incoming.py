@@ -103,10 +103,18 @@ def person_of(event: Incoming, account: Account) -> str | None:
 
 
 def key_kinds(event: Incoming, account: Account) -> tuple[Kind, ...]:
-    """Return under which kinds an edited or unsent message may be stored; the last is where a stub goes."""
+    """Return under which kinds an edited or unsent message may be stored; the last is where a stub goes.
+
+    A tap on a button has a mid like any message, and nothing in its correction tells the two apart.
+    """
     if is_outgoing(event, account):
         return (Kind.ECHO,)
-    return (Kind.MESSAGE,) if event.sender else (Kind.ECHO, Kind.MESSAGE)
+    return (Kind.POSTBACK, Kind.MESSAGE) if event.sender else (Kind.ECHO, Kind.POSTBACK, Kind.MESSAGE)
+
+
+def is_tap(event: Incoming) -> bool:
+    """Whether it may have been corrected before it came: a stub of its mid stands under another kind."""
+    return event.kind is IncomingKind.POSTBACK and bool(event.mid)
 
 
 def stored_kind(event: Incoming, account: Account) -> Kind:
