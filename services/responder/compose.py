@@ -155,6 +155,7 @@ async def make_parts(
         Pace(settings.sends_per_second).wait,
         time.monotonic,
         killer(settings.igbot_test_kill_at),
+        random.random,
     )
     lease_ms = int(settings.lease_seconds * 1000)
     handovers = Handovers(await make_notes(settings, stack, calls), metrics, store.clock.now, store.conversations)

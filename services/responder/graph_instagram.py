@@ -7,6 +7,7 @@ https://developers.facebook.com/docs/instagram-platform/instagram-api-with-insta
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from services.responder.outside import unheard as no_wait
 FIELDS = "id,created_time,from,to,message"
 READABLE = 20
 """Only the newest messages of a conversation can be read in detail."""
+LEFT_ALONE = "Instagram kept failing for this account"
 
 
 def not_the_networks_fault(error: GraphFailure) -> bool:
@@ -60,6 +62,12 @@ class GraphInstagram:
             answer = await self.client.post("me/messages", body, token=revealed(lent), timeout=within)
         self.heard(lent.account, answer.usage)
         return text_of(answer.body.get("message_id"))
+
+    async def ready(self, lent: Lent) -> None:
+        """Raise BreakerOpen while the account's API is left alone; asking is no call and changes nothing."""
+        breaker = (await self.breakers.get_breaker(f"graph {lent.account}")).context
+        if breaker.opened_at is not None and time.time() < breaker.opened_at + breaker.ttl:
+            raise BreakerOpen(LEFT_ALONE)
 
     async def act(self, lent: Lent, person: str, action: Literal["mark_seen", "typing_on"]) -> None:
         """Show that the message was seen, or that an answer is being typed."""
@@ -140,7 +148,7 @@ class GraphInstagram:
             async with await self.breakers.get_breaker(f"graph {lent.account}"):
                 yield
         except OpenedState as error:
-            raise BreakerOpen("Instagram kept failing for this account") from error
+            raise BreakerOpen(LEFT_ALONE) from error
 
 
 def revealed(lent: Lent) -> str:

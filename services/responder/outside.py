@@ -139,6 +139,10 @@ class Instagram(Protocol):
         """Send one message and return its mid."""
         ...
 
+    async def ready(self, lent: Lent) -> None:
+        """Raise BreakerOpen while nothing should be sent, because sending kept failing a moment ago."""
+        ...
+
     async def act(self, lent: Lent, person: str, action: Literal["mark_seen", "typing_on"]) -> None:
         """Show that the message was seen, or that an answer is being typed."""
         ...

@@ -27,6 +27,7 @@ from services.responder.pauses import paused_at
 from services.responder.ports import Store
 from services.responder.posted import Posted, PostResult
 from services.responder.sending import Void
+from services.responder.setbacks import back_off
 from services.responder.times import Policy, Times
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Poster:
     pace: Callable[[str], Awaitable[None]]  # waits for the account's turn: SENDS_PER_SECOND
     monotonic: Callable[[], float]  # seconds
     reached: Callable[[str], None]  # names each step; tests kill the process at one
+    jitter: Callable[[], float]  # a random number from 0 to 1
 
     async def send_draft(
         self, row: Conversation, draft: Reply, lent: Lent, fence: int, *, spent: float = 0
@@ -163,14 +165,14 @@ class Poster:
             mid = await self.instagram.post_text(
                 lent, row.person, part.text, human_agent=reply.human_agent, within=within
             )
-        except BreakerOpen:
-            wait = self.times.back_off_first
+        except BreakerOpen:  # since the pass asked; the next one meets it before it writes anything
+            wait = back_off(0, jitter=self.jitter(), times=self.times)
             return PostResult(posted=Posted.NOT_SENT, error=Wait.BREAKER_OPEN, wait=wait), None
         except GraphFailure as failure:
             account = await self.book.current(row.account)
             step = max(0, account.hold_step - self.book.holds(account))
-            back_off = min(self.times.back_off_first * 2**part.attempt, self.times.back_off_at_most)
-            effect = consequence(failure, step=step, back_off=back_off, times=self.times)
+            wait = back_off(part.attempt - 1, jitter=self.jitter(), times=self.times)
+            effect = consequence(failure, step=step, back_off=wait, times=self.times)
             log.warning("send_failed", account=row.account, reply=reply.id, part=part.n, error=effect.result.error)
             return effect.result, (effect, failure)
         if not mid:

@@ -166,16 +166,22 @@ class Worker:
             case decide.Look(reply, part):
                 return await self.look(row, reply, part.n)
             case decide.SendPart(n):
-                lent = await self.lend(row.account)
+                lent = await self.ready(row.account)
                 return await self.poster.send_part(row, n, lent, fence)
             case decide.Confirm(answers):
-                lent = await self.lend(row.account)
+                lent = await self.ready(row.account)
                 return await self.begin(row, self.composer.confirm(row, answers), lent, fence)
             case decide.Write(answers, final):
-                lent = await self.lend(row.account)
+                lent = await self.ready(row.account)
                 return await self.begin(row, self.composer.compose(row, answers, lent, final=final), lent, fence)
             case _:
                 raise AssertionError(step)
+
+    async def ready(self, account: str) -> Lent:
+        """Borrow the token of an account that may send; BreakerOpen costs no text, no move to `sending`, no call."""
+        lent = await self.lend(account)
+        await self.instagram.ready(lent)
+        return lent
 
     async def lend(self, account: str) -> Lent:
         """Borrow the account's token. A token that cannot be lent holds the account: AccountHeld.

@@ -8,7 +8,17 @@ from pydantic import SecretStr
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.graph import GraphFailure
 from services.common.graph_errors import GraphError
-from services.responder.outside import KnownAccount, Lent, ModelDown, Reading, Shown, Talk, Written, unheard
+from services.responder.outside import (
+    BreakerOpen,
+    KnownAccount,
+    Lent,
+    ModelDown,
+    Reading,
+    Shown,
+    Talk,
+    Written,
+    unheard,
+)
 
 A, B = "17841400000000001", "17841400000000002"
 SCOPED = {A: "27640000000000001", B: "27640000000000002"}
@@ -125,10 +135,12 @@ class FakeInstagram:
     unreadable: bool = False
     queue: int = 0  # how long (ms) a read waits for its turn
     usernames: dict = field(default_factory=dict)
+    breaker_open: bool = False
     always: object = None  # what every POST meets once the script is over
 
     async def post_text(self, lent, person, text, *, human_agent, within):
         self.posts.append((lent.account, person, text, human_agent))
+        await self.ready(lent)
         step = self.script.pop(0) if self.script else self.always or "ok"
         if isinstance(step, Exception):
             raise step
@@ -148,6 +160,10 @@ class FakeInstagram:
 
     def put(self, account, person, one):
         self.shown.setdefault((account, person), []).insert(0, one)
+
+    async def ready(self, lent):
+        if self.breaker_open:
+            raise BreakerOpen("kept failing")
 
     async def act(self, lent, person, action):
         self.acts.append((lent.account, person, action))

@@ -92,6 +92,7 @@ class Pieces(RuleBasedStateMachine):
             at_once,
             self.clock.monotonic,
             lambda _step: None,
+            lambda: 0.5,
         )
         return Worker(
             self.store,

@@ -114,6 +114,9 @@ class World:
         self.delivered.append((mid, text, self.clock.now() - self.behind))
         return mid
 
+    async def ready(self, lent):
+        return None
+
     async def act(self, lent, person, action):
         return None
 

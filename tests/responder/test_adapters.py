@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -209,9 +209,12 @@ async def test_the_breaker_of_an_account_opens_on_passing_faults_only(case, stat
         for _ in range(8):
             with pytest.raises(GraphFailure):
                 await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
+        with pytest.raises(BreakerOpen) if opens else nullcontext():
+            await api.ready(LENT)
         with pytest.raises(BreakerOpen if opens else GraphFailure):
             await api.post_text(LENT, LEO, "hello", human_agent=False, within=2)
         other = Lent(account="other", token=SecretStr("t"), version=1)
+        await api.ready(other)
         with pytest.raises(GraphFailure):
             await api.post_text(other, LEO, "hello", human_agent=False, within=2)
 

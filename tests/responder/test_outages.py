@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from itertools import pairwise
 
 import grpc
 from aiohttp import web
@@ -16,7 +17,7 @@ from services.responder.outside import ModelRefused
 from services.responder.rpc_tokens import RpcTokens
 from services.responder.times import Times
 from tests.ports import free_port
-from tests.responder.fakes import A
+from tests.responder.fakes import REFUSED_CONNECTION, A
 from tests.responder.outer import Lender
 from tests.responder.test_adapters import completion, writer
 from tests.responder.test_claim import claiming, until
@@ -71,6 +72,65 @@ async def test_while_the_breaker_is_open_few_calls_are_made_and_when_it_closes_n
         await until(lambda: len(town.instagram.arrived) == len(PEOPLE), within=15)
         assert Counter(person for _, person, *_ in town.instagram.arrived) == Counter(PEOPLE)
         assert most <= 4
+
+
+async def test_an_open_breaker_of_instagram_costs_one_write_a_look_and_the_looks_grow_rare(town):
+    town.instagram.script = [REFUSED_CONNECTION]
+    await town.say("hello")
+    await town.advance(2 * SECOND)
+    assert await town.parts() == ["ready"]
+    town.instagram.breaker_open = True
+    before = await town.row()
+    await town.run(for_ms=30 * MINUTE)
+    row = await town.row()
+    assert (row.waiting_for, row.tries) == ("breaker_open", 0)
+    looks = row.fence - before.fence
+    assert 9 <= looks <= 20
+    assert row.rev - before.rev == 2 * looks  # a claim and a release each
+    assert row.reply.parts[0].attempt == before.reply.parts[0].attempt == 1
+    town.instagram.breaker_open = False
+    await town.run()
+    assert (len(town.got()), len(town.writer.prompts)) == (1, 1)
+
+
+async def test_while_the_breaker_of_instagram_is_open_no_text_is_written(town):
+    town.instagram.breaker_open = True
+    await town.say("hello")
+    await town.run(for_ms=10 * MINUTE)
+    assert (town.writer.prompts, (await town.row()).waiting_for) == ([], "breaker_open")
+    town.instagram.breaker_open = False
+    await town.run()
+    assert town.got() == ["answer 1"]
+
+
+async def test_a_breaker_that_opens_while_the_text_is_written_keeps_the_text(town):
+    async def opens():
+        town.instagram.breaker_open = True
+
+    town.writer.meanwhile = [opens]
+    await town.say("hello")
+    await town.run(for_ms=MINUTE)
+    assert await town.parts() == ["ready"]
+    town.instagram.breaker_open = False
+    await town.run()
+    assert (town.got(), len(town.writer.prompts)) == (["answer 1"], 1)
+
+
+async def test_connections_that_are_refused_are_tried_again_after_waits_that_grow_and_differ(file):
+    waits = []
+    for jitter in (0.0, 1.0):
+        path = file.with_name(f"{jitter}.db")
+        async with opened(path) as town:
+            town.poster.jitter = lambda jitter=jitter: jitter
+            town.instagram.script = [REFUSED_CONNECTION] * 4
+            await town.say("hello")
+            times = []
+            for n in range(1, 6):
+                while len(town.instagram.posts) < n:
+                    await town.advance(SECOND)
+                times.append(town.clock.now())
+            waits.append([(after - before) // SECOND for before, after in pairwise(times)])
+    assert waits == [[1, 1, 1, 1], [2, 4, 8, 16]]
 
 
 async def tokens_at(port):

@@ -88,6 +88,7 @@ class Town:
             at_once,
             self.clock.monotonic,
             self.reached,
+            lambda: 0.5,
         )
         self.worker = Worker(
             store,
