@@ -14,6 +14,10 @@ from services.cli.problem import Code, Problem
 if TYPE_CHECKING:
     from services.common.pb import tokens_pb2 as pb
 
+STEP_SECONDS = 30.0
+"""For one account, as for any other call; the whole takes as long as there are accounts."""
+LONGEST_SECONDS = 6 * 3600.0
+
 app = typer.Typer(no_args_is_help=True, help="The keys that encrypt tokens at rest.")
 
 
@@ -50,11 +54,16 @@ def rotate() -> None:
     if progress.unused_key_ids:
         typer.echo(f"no longer used, may be removed: {', '.join(progress.unused_key_ids)}")
     if progress.done < progress.total:
-        raise Problem(f"{progress.total - progress.done} tokens are not; run it again")
+        raise Problem(
+            f"{progress.total - progress.done} not rotated: they do not open, and the log of tokens names the accounts "
+            "(token_not_rotated). Put the missing key back, or let these owners connect again; then run it again."
+        )
 
 
 async def _rotate() -> pb.RotateKeysProgress:
-    """Follow the rotation with a bar; return its last message."""
+    """Follow the rotation with a bar; return its last message. Problem when it stands still."""
+    import asyncio
+
     from rich.progress import Progress
 
     from services.cli.remote import tokens
@@ -65,6 +74,12 @@ async def _rotate() -> pb.RotateKeysProgress:
     async with tokens() as stub:
         with Progress(console=console(to_errors=True)) as bar:
             task = bar.add_task("encrypting", total=None)
-            async for last in stub.RotateKeys(pb.RotateKeysRequest()):
-                bar.update(task, completed=last.done, total=last.total)
+            steps = aiter(stub.RotateKeys(pb.RotateKeysRequest(), timeout=LONGEST_SECONDS))
+            try:
+                while (step := await asyncio.wait_for(anext(steps, None), STEP_SECONDS)) is not None:
+                    last = step
+                    bar.update(task, completed=last.done, total=last.total)
+            except TimeoutError as error:
+                how = f"{last.done} of {last.total}"
+                raise Problem(f"the rotation stands still at {how}; run it again", Code.UNREACHABLE) from error
     return last

@@ -16,21 +16,13 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.common.errors import Unavailable
 from services.tokens.accounts import Sealed
+from services.tokens.ports import KeyUnavailable, Unreadable
 
 log = structlog.get_logger(__name__)
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-
-
-class KeyUnavailable(Unavailable):
-    """The key that a token was encrypted with is not in the folder; the account itself is fine."""
-
-
-class Unreadable(Unavailable):
-    """A stored token does not open with its key: it was altered, or moved from another row."""
 
 
 def load_keys(folder: Path) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from random import Random
 from typing import Protocol
 
+from services.common.errors import Unavailable
 from services.common.findings import Finding
 from services.tokens.accounts import Account, Alert, Fresh, Grant, Profile, Sealed, Summary
 
@@ -61,6 +62,14 @@ class Rota(Protocol):
         """Count the accounts by state, and those whose token was rejected lately."""
 
 
+class KeyUnavailable(Unavailable):
+    """The key that a token was encrypted with is not in the folder; the account itself is fine."""
+
+
+class Unreadable(Unavailable):
+    """A stored token does not open with its key: it was altered, or moved from another row."""
+
+
 class Keys(Protocol):
     """Encryption at rest."""
 
@@ -72,7 +81,7 @@ class Keys(Protocol):
         """Encrypt a field of an account."""
 
     def open(self, account: str, field: str, sealed: Sealed) -> str:
-        """Decrypt it; Unavailable when that cannot be done now."""
+        """Decrypt it; raises KeyUnavailable and Unreadable."""
 
 
 class Grants(Protocol):

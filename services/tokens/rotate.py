@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.common.errors import Unavailable
+import structlog
+
+from services.common.errors import Unavailable, UnknownAccount
 from services.tokens import state
 from services.tokens.accounts import TOKEN_FIELD, Account
-from services.tokens.ports import Keys, Ports
+from services.tokens.ports import Keys, KeyUnavailable, Ports, Unreadable
+
+log = structlog.get_logger(__name__)
 
 
 class Ring(Keys, Protocol):
@@ -25,7 +30,7 @@ class Ring(Keys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a rotation is. `unused` is filled in the last one only."""
+    """How many tokens the newest key encrypts by now. `unused` is filled in the last one only."""
 
     done: int
     total: int
@@ -34,24 +39,36 @@ class Progress:
 
 
 async def rotate(ports: Ports, ring: Ring) -> AsyncIterator[Progress]:
-    """Re-encrypt what another key encrypted; the last message names the keys that nothing needs any more."""
+    """Re-encrypt what another key encrypted; the last message names the keys that nothing needs any more.
+
+    A token that does not open is left as it is and is not counted as done.
+    """
     if not ring.reload():
         raise Unavailable("TOKEN_KEYS_DIR cannot be read now")
     accounts = [account for account in await ports.accounts.all() if account.token]
-    for done, account in enumerate(accounts, start=1):
-        await reseal(ports, account)
-        if done < len(accounts):
+    done = 0
+    for account in accounts:
+        try:
+            await reseal(ports, account)
+            done += 1
+        except (KeyUnavailable, Unreadable) as error:
+            log.warning("token_not_rotated", account=account.account, why=str(error))
+        if account is not accounts[-1]:
             yield Progress(done, len(accounts), ring.current)
-    yield Progress(len(accounts), len(accounts), ring.current, await unused(ports, ring))
+    yield Progress(done, len(accounts), ring.current, await unused(ports, ring))
 
 
 async def reseal(ports: Ports, account: Account) -> None:
-    """Encrypt one account's token with the current key, unless it changed meanwhile: then it is new already."""
+    """Encrypt one account's token with the current key, unless it changed meanwhile: then it is new already, or gone.
+
+    Raises KeyUnavailable and Unreadable.
+    """
     if account.token is None or account.token.sealed.key_id == ports.keys.current:
         return
     text = ports.keys.open(account.account, TOKEN_FIELD, account.token.sealed)
     sealed = ports.keys.seal(account.account, TOKEN_FIELD, text)
-    await ports.accounts.change(account.account, lambda found: state.resealed(found, account.last_version, sealed))
+    with suppress(UnknownAccount):
+        await ports.accounts.change(account.account, lambda found: state.resealed(found, account.last_version, sealed))
 
 
 async def unused(ports: Ports, ring: Ring) -> tuple[str, ...]:

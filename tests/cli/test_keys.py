@@ -1,5 +1,6 @@
 import base64
 import stat
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -68,4 +69,31 @@ def test_an_unfinished_rotation_is_exit_code_one(igbot, tokens):
     tokens.answers["RotateKeys"] = [pb.RotateKeysProgress(done=1, total=2, key_id="b")]
     ran = igbot("keys", "rotate")
     assert ran.code == 1
+    assert "1 of 2 tokens are encrypted with b" in ran.out
+    assert "1 not rotated" in ran.err
     assert "run it again" in ran.err
+
+
+class Standing(list):
+    """A stream that stops after its first messages."""
+
+    def __init__(self, first, held):
+        super().__init__(first)
+        self.held = held
+
+    def __iter__(self):
+        yield from super().__iter__()
+        self.held.wait(30)
+
+
+def test_a_rotation_that_stands_still_is_given_up(igbot, tokens, monkeypatch):
+    monkeypatch.setattr("services.cli.keys.STEP_SECONDS", 0.2)
+    held = threading.Event()
+    tokens.answers["RotateKeys"] = Standing([pb.RotateKeysProgress(done=1, total=2, key_id="b")], held)
+    try:
+        ran = igbot("keys", "rotate")
+    finally:
+        held.set()
+    assert ran.code == 3
+    assert "stands still" in ran.err
+    assert "Traceback" not in ran.err

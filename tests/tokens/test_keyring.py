@@ -6,7 +6,8 @@ import os
 import pytest
 
 from services.tokens.accounts import Sealed
-from services.tokens.keyring import Keyring, KeyUnavailable, Unreadable, load_keys
+from services.tokens.keyring import Keyring, load_keys
+from services.tokens.ports import KeyUnavailable, Unreadable
 
 
 def new_key(folder, name):

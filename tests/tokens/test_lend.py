@@ -237,6 +237,53 @@ async def test_a_key_that_still_encrypts_something_is_not_called_unused(here, ri
     assert steps[-1].unused == ()
 
 
+async def test_a_token_that_does_not_open_is_left_out_and_the_others_are_rotated(here, ringed, tmp_path):
+    new_key(tmp_path, "2026-02")
+    for number in range(4):
+        new_key(tmp_path, f"2026-0{number + 3}")
+        ringed.reload()
+        await here.connected(profile(number))
+    (tmp_path / "2026-03").unlink()  # the first account's: lost
+    spoiled = profile(1).account
+    await here.store.change(
+        spoiled, lambda row: replace(row, token=replace(row.token, sealed=replace(row.token.sealed, blob=b"x" * 40)))
+    )
+    new_key(tmp_path, "2026-09")
+    steps = [step async for step in rotate.rotate(here.ports, ringed)]
+    assert [(step.done, step.total) for step in steps] == [(0, 4), (0, 4), (1, 4), (2, 4)]
+    assert steps[-1].unused == ("2026-01", "2026-02", "2026-05", "2026-06")  # not 2026-04, that may open the second yet
+    assert [row.token.sealed.key_id for row in await here.store.all()] == ["2026-03", "2026-04", "2026-09", "2026-09"]
+
+
+async def test_an_account_that_is_forgotten_during_a_rotation_does_not_end_it(here, ringed, tmp_path):
+    for number in range(2):
+        await here.connected(profile(number))
+    new_key(tmp_path, "2026-02")
+    seal, gone = ringed.seal, profile(0).account
+
+    def forgetful(account, field, text):
+        here.store.rows.pop(gone, None)
+        return seal(account, field, text)
+
+    ringed.seal = forgetful
+    steps = [step async for step in rotate.rotate(here.ports, ringed)]
+    assert (steps[-1].done, steps[-1].total) == (2, 2)
+
+
+async def test_a_store_that_fails_ends_a_rotation(here, ringed, tmp_path):
+    await here.connected()
+    new_key(tmp_path, "2026-02")
+    seal = ringed.seal
+
+    def late(account, field, text):
+        here.store.down = True
+        return seal(account, field, text)
+
+    ringed.seal = late
+    with pytest.raises(Unavailable, match="store"):
+        _ = [step async for step in rotate.rotate(here.ports, ringed)]
+
+
 async def test_rotating_nothing_says_so(here, ringed):
     steps = [step async for step in rotate.rotate(here.ports, ringed)]
     assert [(step.done, step.total, step.key_id) for step in steps] == [(0, 0, "2026-01")]
