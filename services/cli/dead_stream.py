@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,14 +116,26 @@ def with_dead_stream(work: Callable[[DeadStream], T]) -> T:
 
 @contextmanager
 def open_redis(settings: OperatorSettings) -> Iterator[redis.Redis]:
-    """The gateway's Redis. Raises Problem, exit code 3, when it does not answer."""
+    """The gateway's Redis. Raises Problem, exit code 3, when it does not answer, and 1 when it refuses a command."""
     url = settings.redis_url.get_secret_value()
     try:
-        with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as client:
+        client = redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
+    except ValueError as error:
+        raise Problem("REDIS_URL is not a Redis URL", Code.USAGE) from error
+    try:
+        with client:
             yield client
     except redis.ConnectionError as error:
         raise Problem("Redis cannot be reached; look at REDIS_URL", Code.UNREACHABLE) from error
     except redis.TimeoutError as error:
         raise Problem(f"Redis did not answer within {SECONDS:g} s", Code.UNREACHABLE) from error
-    except ValueError as error:
-        raise Problem("REDIS_URL is not a Redis URL", Code.USAGE) from error
+    except redis.OutOfMemoryError as error:
+        raise Problem("Redis is full: it refuses to write (OOM)") from error
+    except redis.RedisError as error:
+        raise Problem(f"Redis refuses ({error_word(error)})") from error
+
+
+def error_word(error: redis.RedisError) -> str:
+    """The word that names the kind of an error; the rest may hold the command, and with it what people wrote."""
+    told = getattr(error, "status_code", None) or str(error).rpartition(" caused error: ")[2].partition(" ")[0]
+    return told if re.fullmatch(r"[A-Z]+", told) else type(error).__name__

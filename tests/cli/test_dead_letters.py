@@ -47,6 +47,28 @@ def test_what_people_wrote_is_masked_unless_asked_for(igbot, dead):
     assert "my secret" in whole.out
 
 
+@pytest.fixture
+def full(valkey):
+    """A Redis that has no room for one more."""
+    limit = valkey.config_get("maxmemory")["maxmemory"]
+    valkey.config_set("maxmemory", 1)
+    yield
+    valkey.config_set("maxmemory", limit)
+
+
+def test_a_replay_into_a_full_redis_says_so_and_shows_no_words(igbot, dead, full, valkey):
+    ran = igbot("replay", dead[1])
+    assert ran.code == 1
+    assert ran.err == "igbot: Redis is full: it refuses to write (OOM)\n"
+    assert valkey.xlen("t:dead") == 2
+
+
+def test_a_redis_that_refuses_otherwise_is_one_line_without_words(igbot, dead, valkey):
+    valkey.set("t:inbox", "no stream")
+    ran = igbot("replay", dead[1])
+    assert (ran.code, ran.err) == (1, "igbot: Redis refuses (WRONGTYPE)\n")
+
+
 def test_bytes_that_cannot_be_read_are_shown_only_when_asked_for(igbot, dead):
     assert "not JSON" in igbot("show", dead[0]).out
     assert r"\xff{" in igbot("show", dead[0], "--text").out

@@ -26,6 +26,16 @@ def test_an_invitation_needs_no_more_than_the_redirect_uri(bare, valkey_url, tmp
     assert ran.out.startswith("https://bot.example.com/connect?invite=")
 
 
-def test_a_full_or_absent_redis_is_exit_code_three(bare):
+def test_an_absent_redis_is_exit_code_three(bare):
     ran = bare("accounts", "invite", REDIS_URL="redis://127.0.0.1:1/0", PUBLIC_URL="https://bot.example.com")
     assert ran.code == 3
+
+
+def test_a_full_redis_is_one_line(bare, valkey, valkey_url):
+    limit = valkey.config_get("maxmemory")["maxmemory"]
+    valkey.config_set("maxmemory", 1)
+    try:
+        ran = bare("accounts", "invite", REDIS_URL=valkey_url, PUBLIC_URL="https://bot.example.com")
+    finally:
+        valkey.config_set("maxmemory", limit)
+    assert (ran.code, ran.err) == (1, "igbot: Redis is full: it refuses to write (OOM)\n")
