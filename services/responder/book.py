@@ -182,15 +182,23 @@ class AccountBook:
             self.probing.add(account)
         return saved is not None
 
-    async def speakers(self, account: str) -> tuple[str, ...]:
-        """Return to whom a person's own words wait, which a pause of the account does not stop."""
-        row, now = await self.current(account), self.clock.now()
-        stopped = now < max(self.app_held_until, self.slow_until.get(account, 0), row.hold_until if row.hold else 0)
-        return () if stopped else row.speaking
+    def lets_speak(self, row: Account) -> bool:
+        """Whether a person's own words may go out, which a pause of the account does not stop."""
+        now, account = self.clock.now(), row.account
+        return now >= max(self.app_held_until, self.slow_until.get(account, 0), row.hold_until if row.hold else 0)
 
     async def speaks(self, account: str, person: str) -> None:
-        """A person is about to say something here: it goes out whatever pauses the account, from whichever replica."""
-        await self.change(account, lambda row: replace(row, speaking=(*others(row, person), person)))
+        """A person is about to say something here: it goes out whatever pauses the account, from whichever replica.
+
+        It is always a write, so that who found nothing said a moment ago does not forget them now.
+        """
+        await self.change(account, lambda row: replace(row, speaking=(*others(row, person), person)), always=True)
+
+    async def said_nothing(self, row: Account, person: str) -> None:
+        """No words wait there, looked for after this row was read: forget the person, unless the row has changed."""
+        if person in row.speaking:
+            self.seen.pop(row.account, None)
+            await self.accounts.save(replace(row, speaking=others(row, person)))
 
     async def spoke(self, account: str, person: str) -> None:
         """Nothing of a person's words waits any more."""
@@ -250,11 +258,11 @@ class AccountBook:
         """The token service does not have the account any more: what is due there is skipped."""
         await self.change(account, lambda row: replace(row, state=AccountState.DISCONNECTED, hold=None))
 
-    async def change(self, account: str, rule: Callable[[Account], Account]) -> None:
+    async def change(self, account: str, rule: Callable[[Account], Account], *, always: bool = False) -> None:
         """Write the account's row by a rule, again until nobody was faster. One that was erased does not come back."""
         while row := await self.accounts.get(account):
             changed = rule(row)
-            saved = row if changed == row else await self.accounts.save(changed)
+            saved = row if changed == row and not always else await self.accounts.save(changed)
             if saved is not None:
                 self.remember(saved)
                 return

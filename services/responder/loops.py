@@ -10,10 +10,11 @@ import structlog
 
 from services.common.errors import BotError, NotConnected, SchemaTooNew, Unavailable
 from services.common.request_id import bound
+from services.responder import ledger
 from services.responder.book import AccountBook
 from services.responder.model import Conversation
 from services.responder.ports import Store
-from services.responder.work import Worker
+from services.responder.work import Worker, has_words
 
 log = structlog.get_logger(__name__)
 
@@ -142,11 +143,20 @@ class Claimer:
             return None
 
     async def claim_words(self, account: str) -> Conversation | None:
-        """Claim a conversation in which a person's own words wait: they go out though the account is paused."""
-        for person in await self.book.speakers(account):
+        """Claim a conversation in which a person's own words wait: they go out though the account is paused.
+
+        Who was to speak and did not, because their process died or lost a race, is forgotten: the claim has changed
+        the row's `rev`, so words that were on their way name their person again.
+        """
+        whose = await self.book.current(account)
+        for person in whose.speaking if self.book.lets_speak(whose) else ():
             row = await self.store.conversations.claim(account, self.owner, self.lease_ms, person=person)
-            if row is not None:
+            if row is not None and has_words(ledger.replies_in(row)):
                 return row
+            if row is not None:
+                await self.book.said_nothing(whose, person)
+                await self.store.conversations.save(row, release=True)
+                return None  # the account's row was read before: the others have their turn with the next claim
         return None
 
     def start(self, row: Conversation) -> None:

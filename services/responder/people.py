@@ -219,10 +219,16 @@ class People:
     async def hand_in(
         self, row: Conversation, reply_id: str, rule: Callable[[Conversation, int], Conversation]
     ) -> None:
-        """Put words into the row, once: a reply is in `sends` before it leaves the row, and the row is read first."""
+        """Put words into the row, once: a reply is in `sends` before it leaves the row, and the row is read first.
+
+        Words that the rule refuses leave nothing behind. The account's row names the person before the words are
+        there: killed in between, the next claim finds none and forgets the name; the other way round they would wait
+        for as long as the account is paused.
+        """
         while not await self.taken(row, reply_id):
+            changed = rule(row, self.store.clock.now())
             await self.book.speaks(row.account, row.person)
-            saved = await self.store.conversations.save(rule(row, self.store.clock.now()))
+            saved = await self.store.conversations.save(changed)
             if saved is not None:
                 self.wake(saved.account, saved.due_at or 0)
                 return

@@ -159,9 +159,11 @@ class Worker:
             case decide.Change(changed):
                 return await self.store.conversations.save(changed)
             case decide.Finish(ended, changed):
+                spoke = has_words(ended) and not has_words(ledger.replies_in(changed))
+                whose = await self.book.current(row.account, fresh=spoke)
                 finished = await self.finisher.finish(ended, changed)
-                if has_words(ended) and not has_words(ledger.replies_in(changed)):
-                    await self.book.spoke(row.account, row.person)
+                if spoke:
+                    await self.book.said_nothing(whose, row.person)
                 return finished
             case decide.Look(reply, part):
                 return await self.look(row, reply, part.n)

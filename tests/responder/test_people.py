@@ -167,6 +167,46 @@ async def test_a_persons_words_of_which_nobody_knows_are_looked_for_in_a_paused_
     assert (await saying).outcome in {"unsettled", "held"}
 
 
+async def test_words_that_cannot_be_taken_leave_nothing_behind_in_the_accounts_row(town):
+    await town.say("hello")
+    town.instagram.script = [SILENCE]
+    await town.advance(2 * SECOND)
+    with pytest.raises(Unavailable):
+        await town.people.say(account=A, person=ANNA, text="words", request_id="r")
+    assert (await town.store.accounts.get(A)).speaking == ()
+
+
+async def test_who_was_to_speak_when_their_process_died_is_forgotten_and_a_paused_account_rests(town):
+    await town.say("hello")
+    await town.people.pause(account=A, person="", until=0)
+    await town.book.speaks(A, ANNA)  # and it dies before the words are in the row
+    await town.run(for_ms=MINUTE)
+    assert (await town.store.accounts.get(A)).speaking == ()
+    assert (await town.row()).fence == 1
+    assert (await town.row()).lease_until == 0
+    assert town.got() == []
+
+
+async def test_words_that_come_while_others_are_found_missing_go_out_in_a_paused_account(town):
+    await town.say("hello")
+    await town.people.pause(account=A, person="", until=0)
+    await town.book.speaks(A, ANNA)
+    claim, saying = town.store.conversations.claim, []
+
+    async def claimed(*args, **kwargs):
+        town.store.conversations.claim = claim
+        row = await claim(*args, **kwargs)
+        saying.append(asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r")))
+        await asyncio.sleep(0.02)
+        return row
+
+    town.store.conversations.claim = claimed
+    town.clock.ms += 2 * SECOND
+    await town.run(for_ms=MINUTE)
+    assert (await saying[0]).outcome == "sent"
+    assert town.got() == ["me"]
+
+
 async def test_the_accounts_row_forgets_whom_words_waited_for_when_they_are_erased(town):
     await town.say("hello")
     town.instagram.always = REFUSED_CONNECTION
