@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Annotated, Any
 
@@ -13,7 +14,11 @@ from services.cli.problem import Code, Problem
 
 app = typer.Typer(no_args_is_help=True, help="Deliveries that could not be handled.")
 COLUMNS = ("id", "at_ms", "reason", "source", "account", "person", "mids", "bytes")
-MASKED = {"text", "payload", "title", "url", "ref", "emoji"}
+# Everything else may be what people wrote, also where a text stands in an object's place.
+TOLD = {"action", "field", "id", "mid", "object", "time", "timestamp", "type"}
+STARS = "***"
+IDENTIFIER = re.compile(r"[\w.:=+/-]{1,512}", re.ASCII)
+NAME = re.compile(r"\w{1,64}", re.ASCII)
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `dead-letters list` shows them.")]
 Everything = Annotated[bool, typer.Option("--all", help="All of them, or all with --reason.")]
 Reason = Annotated[str, typer.Option(help="Only those with this reason.")]
@@ -79,13 +84,13 @@ def body_of(body: bytes, *, text: bool) -> str:
         return f"{len(body)} bytes that are not JSON; --text shows them"
 
 
-def masked(value: Any) -> Any:
-    """The same shape with stars for what people wrote."""
+def masked(value: Any, key: str = "") -> Any:
+    """The same shape with stars for what people wrote: every text but an identifier under a key that holds such."""
     if isinstance(value, dict):
-        return {key: "***" if key in MASKED and isinstance(one, str) else masked(one) for key, one in value.items()}
+        return {name if NAME.fullmatch(name) else STARS: masked(one, name) for name, one in value.items()}
     if isinstance(value, list):
         return [masked(one) for one in value]
-    return value
+    return STARS if isinstance(value, str) and not (key in TOLD and IDENTIFIER.fullmatch(value)) else value
 
 
 def _wanted(ids: list[str] | None, *, everything: bool, reason: str) -> list[str]:

@@ -47,6 +47,33 @@ def test_what_people_wrote_is_masked_unless_asked_for(igbot, dead):
     assert "my secret" in whole.out
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "my private words"},
+        {"text": ["my private words"]},
+        {"message": {"is_echo": "my private words", "mid": "my private words"}},
+        {"entry": [["my private words"]]},
+        {"my private words": 1},
+        "my private words",
+        {"attachments": [{"type": "image", "payload": {"url": "https://cdn/my%20private%20words"}}]},
+    ],
+)
+def test_words_are_masked_wherever_they_stand(igbot, valkey, body):
+    letter = valkey.xadd("t:dead", {"reason": "not_an_event", "body": json.dumps(body)}).decode()
+    assert "private" not in igbot("show", letter).out
+    assert "private" in igbot("show", letter, "--text").out
+
+
+def test_what_tells_where_a_message_belongs_is_shown(igbot, valkey):
+    message = {"mid": "aWdfZAG1faXRlbQ.=", "is_echo": True, "attachments": [{"type": "image"}]}
+    item = {"sender": {"id": "9"}, "timestamp": 1790856000000, "message": message}
+    whole = {"object": "instagram", "entry": [{"id": "1784", "time": 1790856000, "messaging": [item]}]}
+    letter = valkey.xadd("t:dead", {"reason": "not_an_event", "body": json.dumps(whole)}).decode()
+    (row,) = map(json.loads, igbot("show", letter, "--json").out.splitlines())
+    assert json.loads(row["body"]) == whole
+
+
 @pytest.fixture
 def full(valkey):
     """A Redis that has no room for one more."""
