@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from services.cli.doctor_services import in_time
-from services.cli.findings import Finding, why
+from services.cli.findings import Finding, unreached, why
 from services.cli.operator import OperatorSettings
 from services.cli.smoke import dashboard_test, deliveries, post, sign
 
@@ -52,7 +52,8 @@ async def challenge(session: aiohttp.ClientSession, settings: OperatorSettings) 
         async with session.get(url, params=query) as answer:
             text = await answer.text()
     except (aiohttp.ClientError, TimeoutError) as error:
-        return Finding("webhook", False, f"{url} cannot be reached: {why(error)}", "is the tunnel or proxy up?")
+        found, advice = f"{url} cannot be reached: {why(error)}", "is the tunnel or proxy up?"
+        return Finding("webhook", False, found, advice, unreachable=unreached(error))
     if answer.status == 200 and text == NOBODY:
         return Finding("webhook", True, "answers Meta's challenge through PUBLIC_URL")
     advice = "WEBHOOK_VERIFY_TOKEN is not the gateway's" if answer.status == 403 else "something else answers there"
@@ -75,7 +76,8 @@ async def graph(session: aiohttp.ClientSession, env: Mapping[str, str]) -> Async
         async with session.get(url) as answer:
             body = await _json(answer)
     except (aiohttp.ClientError, TimeoutError) as error:
-        yield Finding("graph", False, f"{base} cannot be reached: {why(error)}", "is there a way out?")
+        found, advice = f"{base} cannot be reached: {why(error)}", "is there a way out?"
+        yield Finding("graph", False, found, advice, unreachable=unreached(error))
         return
     if "error" in body:
         yield Finding("graph", True, "reachable")
@@ -97,7 +99,10 @@ async def certificate(public_url: str) -> Finding:
     except ssl.SSLCertVerificationError as error:
         return Finding("certificate", False, error.verify_message, TRUSTED)
     except (OSError, TimeoutError) as error:
-        return Finding("certificate", False, f"cannot be looked at: {why(error)}", "is PUBLIC_URL right?")
+        found = f"cannot be looked at: {why(error)}"
+        return Finding(
+            "certificate", False, found, "is PUBLIC_URL right?", unreachable=not isinstance(error, ssl.SSLError)
+        )
     shown: Any = writer.get_extra_info("peercert")
     writer.transport.abort()
     days = (ssl.cert_time_to_seconds(shown["notAfter"]) - time.time()) / 86_400

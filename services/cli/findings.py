@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import aiohttp
 import typer
 
 from services.cli.output import clean
@@ -14,13 +15,17 @@ from services.cli.problem import Code, Problem
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check; `ok` None means that it could not be made here, which is no fault."""
+    """One check; `ok` None means that it could not be made here, which is no fault.
+
+    `local` ones need nobody to answer, so they say nothing of what can be reached.
+    """
 
     check: str
     ok: bool | None
     found: str
     advice: str = ""
     unreachable: bool = False
+    local: bool = False
 
 
 MARKS = {True: ("✓", typer.colors.GREEN), False: ("✗", typer.colors.RED), None: ("-", typer.colors.YELLOW)}
@@ -41,10 +46,16 @@ def tell(finding: Finding, *, as_json: bool) -> None:
 def conclude(findings: Sequence[Finding]) -> None:
     """Raise Problem when anything is red: exit code 1, or 3 when nothing at all could be reached."""
     bad = {finding.check: finding.unreachable for finding in findings if finding.ok is False}
-    reached = any(finding.ok for finding in findings)
+    reached = any(finding.ok for finding in findings if not finding.local)
     if bad:
         code = Code.UNREACHABLE if all(bad.values()) and not reached else Code.FOUND_A_PROBLEM
         raise Problem(f"needs attention: {', '.join(bad)}", code)
+
+
+def unreached(error: Exception) -> bool:
+    """Whether a call failed because nobody was there; a certificate that is refused was shown by somebody."""
+    nobody = isinstance(error, (aiohttp.ClientConnectorError, TimeoutError))
+    return nobody and not isinstance(error, (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError))
 
 
 def why(error: Exception) -> str:

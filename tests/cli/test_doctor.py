@@ -310,6 +310,50 @@ def test_what_cannot_be_checked_here_is_no_fault(bare, valkey_url, services):
     assert {name: found[name] for name in skipped} == dict.fromkeys(skipped)
 
 
+NOWHERE = "127.0.0.1:1"
+CUT_OFF = {"PUBLIC_URL": f"https://{NOWHERE}", "GRAPH_URL": f"http://{NOWHERE}"}
+CALLBACK = {"REDIRECT_URI": f"https://{NOWHERE}/oauth/callback"}
+
+
+def test_nothing_that_can_be_reached_is_exit_code_three(doctor):
+    services = dict.fromkeys(("TOKENS_ADDRESS", "RESPONDER_ADDRESS"), NOWHERE)
+    code, found = doctor(**CUT_OFF, **CALLBACK, **services, REDIS_URL=f"redis://{NOWHERE}/0")
+    assert code == 3
+    unreachable = ("redis", "tokens", "responder", "webhook", "graph", "certificate")
+    assert [found[name]["unreachable"] for name in unreachable] == [True] * 6
+    code, found = doctor(**CUT_OFF, **CALLBACK, **services, REDIS_URL=f"redis://{NOWHERE}/0", QUIET_SECONDS="soon")
+    assert code == 1  # the settings are wrong, whatever else can be reached
+
+
+def test_a_pod_without_a_way_out_knows_nothing_of_the_world(doctor):
+    code, found = doctor(**CUT_OFF, **CALLBACK, KUBERNETES_SERVICE_HOST="10.96.0.1")
+    outward = ("webhook", "graph", "certificate")
+    assert [(found[name]["ok"], "no way out" in found[name]["found"]) for name in outward] == [(None, True)] * 3
+    assert all(found[name]["advice"] for name in outward)
+    assert code == 0
+
+
+@pytest.mark.parametrize("name", ["PUBLIC_URL", "GRAPH_URL"])
+def test_a_pod_with_a_way_out_says_what_cannot_be_reached(doctor, name):
+    code, found = doctor(**{name: f"http://{NOWHERE}"}, KUBERNETES_SERVICE_HOST="10.96.0.1")
+    assert code == 1
+    assert found[{"PUBLIC_URL": "webhook", "GRAPH_URL": "graph"}[name]]["ok"] is False
+
+
+def test_settings_that_services_share_do_not_make_one_expected_here(doctor):
+    gone = dict.fromkeys(("INSTAGRAM_CLIENT_SECRET", "TOKEN_KEYS_DIR", "OPENAI_API_KEY"), "")
+    code, found = doctor(**gone)
+    assert [found[f"settings {name}"]["ok"] for name in ("gateway", "tokens", "responder")] == [True, None, None]
+    assert code == 0
+
+
+def test_where_only_shared_settings_are_set_what_is_missing_is_red(doctor):
+    own = ("APP_SECRET", "WEBHOOK_VERIFY_TOKEN", "INSTAGRAM_CLIENT_SECRET", "TOKEN_KEYS_DIR", "OPENAI_API_KEY")
+    code, found = doctor(**dict.fromkeys(own, ""))
+    assert [found[f"settings {name}"]["ok"] for name in ("gateway", "tokens", "responder")] == [False, False, None]
+    assert code == 1
+
+
 @pytest.fixture
 def shown(tmp_path, monkeypatch):
     """What the doctor finds of a certificate that ends after so many days, by an authority that is trusted or not."""
