@@ -13,7 +13,7 @@ from itertools import count
 from random import Random
 
 from services.gateway.events import Ignored, Invalid, Item, Kind, Reason
-from services.gateway.ports import Entry, Finished, Outcome, Verdict
+from services.gateway.ports import DeadLetter, Entry, Finished, Outcome, Verdict
 from services.gateway.times import Times
 from services.gateway.works import (
     OVERHEAD,
@@ -38,6 +38,8 @@ MOST_READY = 2000
 MOST_READY_BYTES = 32 << 20
 # Events that are not final stay in memory up to here; beyond, only their entries' ids do.
 MOST_PARKED = 2000
+# So many messages that were taken back are remembered, should one of them end among the dead letters later.
+MOST_TAKEN_BACK = 10_000
 WORDS = {outcome: outcome.name.lower() for outcome in Outcome}
 
 
@@ -54,6 +56,7 @@ class Hand:
         self.finished: list[Delivery] = []
         self.shelved: dict[str, tuple[float, int]] = {}
         self.taken_back: list[str] = []
+        self.gone: dict[str, None] = {}
         self.size = 0
         self.limit = MOST_EVENTS
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -138,9 +141,22 @@ class Hand:
         if verdict.outcome is Outcome.INVALID:
             self.bury(work, Reason.REFUSED)
         elif work.event.kind is Kind.UNSEND:
-            self.taken_back.append(work.event.mid)
+            self.forget_words(work.event.mid)
         self.leave(work)
         return True
+
+    def forget_words(self, mid: str) -> None:
+        """Note that a message was taken back: no dead letter holds its words, written before or after."""
+        self.taken_back.append(mid)
+        self.gone[mid] = None
+        if len(self.gone) > MOST_TAKEN_BACK:
+            del self.gone[next(iter(self.gone))]
+
+    def may_be_kept(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter holds nothing that was taken back; one without a mid is searched."""
+        if letter.mids:
+            return self.gone.keys().isdisjoint(letter.mids)
+        return not any(mid.encode() in letter.body for mid in self.gone)
 
     def put_back(self, batch: Batch) -> None:
         """Put a batch back where it was: the responder took nothing."""
@@ -219,7 +235,7 @@ class Hand:
 
     def ended(self) -> list[Finished]:
         """Return the finished deliveries; they stay in hand until `forget`."""
-        return [Finished(delivery.entry.id, tuple(delivery.dead)) for delivery in self.finished]
+        return [Finished(one.entry.id, tuple(filter(self.may_be_kept, one.dead))) for one in self.finished]
 
     def forget(self, ended: Sequence[Finished]) -> None:
         """Drop deliveries that are acknowledged."""

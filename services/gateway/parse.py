@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -22,11 +22,31 @@ def parse(body: bytes, received_ms: int) -> list[Item]:
     """Return what a delivery holds, in its order. `received_ms` stands in for times that make no sense."""
     try:
         # A byte that is not UTF-8 costs one character, not the delivery.
-        tree = json.loads(body.removeprefix(BOM_UTF8).decode("utf-8", "replace"), parse_float=Decimal)
+        tree = read_json(body.removeprefix(BOM_UTF8).decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return [Item(Invalid(Reason.UNREADABLE))]
     deliveries = tree if isinstance(tree, list) else [tree]
     return [item for delivery in deliveries for item in read_delivery(delivery, received_ms)]
+
+
+def read_json(text: str) -> Any:
+    """Return what JSON text holds; a number out of all reach costs itself, not the delivery."""
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except (ValueError, ArithmeticError):
+        return json.loads(text, parse_float=number(Decimal), parse_int=number(int))
+
+
+def number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of numbers to which one that cannot be is none."""
+
+    def read(digits: str) -> Any:
+        try:
+            return kind(digits)
+        except (ValueError, ArithmeticError):
+            return None
+
+    return read
 
 
 def read_delivery(delivery: Any, received_ms: int) -> Iterator[Item]:

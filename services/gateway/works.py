@@ -73,7 +73,10 @@ def conversations(works: Sequence[Work]) -> Iterator[Group]:
 
 def letter(entry: Entry, invalid: Invalid, source: Source | None) -> DeadLetter:
     """Make the dead letter of an item, or of the whole delivery when it has none."""
-    body = entry.body if source is None else envelope(source)
+    try:
+        body = entry.body if source is None else envelope(source)
+    except RecursionError:  # nested more deeply than it can be written again
+        body = entry.body
     mids = (invalid.mid,) if invalid.mid else ()
     return DeadLetter(invalid.reason, entry.id, entry.at_ms, invalid.account, invalid.person, mids, body)
 

@@ -202,6 +202,38 @@ def test_a_lost_lease_leaves_nothing_in_hand_and_nothing_comes_back():
     assert (hand.batch(1e9), hand.next_due(), hand.size) == ([], None, 0)
 
 
+def test_what_was_taken_back_never_becomes_a_dead_letter_in_its_own_delivery():
+    nobody = {"timestamp": BASE, "message": {"mid": "m1", "text": "secret"}}
+    hand = hand_with(delivery(nobody, "broken", message(1, is_deleted=True)))
+    settle(hand, hand.batch(0))
+    ((one,),) = [one.dead for one in hand.ended()]
+    assert b"broken" in one.body
+
+
+def test_what_was_taken_back_never_becomes_a_dead_letter_later():
+    hand = hand_with(delivery(message(1, text="secret")))
+    first = hand.batch(0)
+    hand.take_up(Entry("1-0", BASE, delivery(message(1, is_deleted=True))))
+    settle(hand, hand.batch(0))
+    hand.forget(hand.ended())
+    hand.settle(first, [Verdict(Outcome.INVALID, "neither side")], 0.0)
+    assert [one.dead for one in hand.ended()] == [()]
+
+
+def test_an_unreadable_body_is_searched_for_what_was_taken_back():
+    hand = hand_with(delivery(message(1, is_deleted=True)), b'{"m1": secret', b'{"m2": ')
+    settle(hand, hand.batch(0))
+    assert [[letter.body for letter in one.dead] for one in hand.ended() if one.id != "0-0"] == [[], [b'{"m2": ']]
+
+
+def test_what_is_nested_too_deeply_to_be_written_again_is_put_aside_as_it_came():
+    for depth in range(900, 1000):
+        deep = b'{"object":"instagram","entry":[{"id":"1","messaging":[' + b"[" * depth + b"]" * depth + b"]}]}"
+        hand = hand_with(deep)
+        assert ended(hand) == ["0-0"]
+        assert hand.ended()[0].dead[0].body
+
+
 def test_what_was_taken_back_is_remembered_for_the_dead_letters():
     hand = hand_with(delivery(message(1, is_deleted=True)))
     settle(hand, hand.batch(0))
