@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 import tornado.web
@@ -55,6 +55,15 @@ OUTCOMES = {
 }
 
 
+class Clocked(Protocol):
+    """What a client may not draw out."""
+
+    due: float
+
+    def hang_up(self) -> None:
+        """End the connection."""
+
+
 class Door(HTTPServerConnectionDelegate):
     """Sends deliveries one way and all other requests the other, and counts what is under way."""
 
@@ -81,7 +90,7 @@ class Door(HTTPServerConnectionDelegate):
         self.requests = 0
         self.bytes = 0
         self.closing = False
-        self.clocks: dict[object, Fork] = {}
+        self.clocks: dict[object, Clocked] = {}
         self.less = asyncio.Event()
         self.refused: Counter[WebhookOutcome] = Counter()
         self.counters = {outcome: metrics.deliveries.labels(outcome) for outcome in WebhookOutcome}
@@ -106,14 +115,26 @@ class Door(HTTPServerConnectionDelegate):
         if self.refused:
             log.warning("deliveries_refused", **{str(outcome): times for outcome, times in self.refused.items()})
             self.refused.clear()
-        for fork in [one for one in self.clocks.values() if one.due <= now]:
-            fork.connection.close()
+        for late in [one for one in self.clocks.values() if one.due <= now]:
+            late.hang_up()
 
     async def quiet(self) -> None:
         """Wait until no delivery is under way."""
         while self.requests:
             self.less.clear()
             await self.less.wait()
+
+    def request_id(self, given: str) -> str:
+        """Return the id that follows a delivery: a trusted proxy's, or a new one."""
+        return given if self.trust_proxy and well_formed(given) else self.new_request()
+
+    def answer(self, outcome: WebhookOutcome, seconds: float) -> bytes:
+        """Count an outcome and return the answer that goes with it."""
+        self.counters[outcome].inc()
+        if outcome is not WebhookOutcome.KEPT:
+            self.refused[outcome] += 1
+        self.seconds.observe(max(0.0, seconds))
+        return ANSWERS[OUTCOMES[outcome]] + (b"Connection: close\r\n\r\n" if self.closing else b"\r\n")
 
     @property
     def overloaded(self) -> bool:
@@ -125,7 +146,7 @@ class Fork(HTTPMessageDelegate):
     """Reads a delivery itself, and hands any other request to the application."""
 
     __slots__ = (
-        "answered", "began", "chunks", "connection", "counted", "door", "due", "request", "server", "signature", "size",
+        "answered", "began", "chunks", "connection", "counted", "door", "due", "given", "server", "signature", "size",
         "way",
     )  # fmt: skip
 
@@ -139,7 +160,7 @@ class Fork(HTTPMessageDelegate):
         self.chunks: list[bytes] = []
         self.size = 0
         self.signature: str | None = None
-        self.request = ""
+        self.given = ""
         self.answered = False
         self.counted = False
         self.began = math.inf
@@ -163,8 +184,7 @@ class Fork(HTTPMessageDelegate):
         door.requests += 1
         self.counted = True
         self.signature = headers.get("X-Hub-Signature-256")
-        if door.trust_proxy and well_formed(given := headers.get(HEADER, "")):
-            self.request = given
+        self.given = headers.get(HEADER, "")
         # Tornado answers a body over its own limit with 400; ours is 413, so the limit is kept here.
         self.connection.set_max_body_size(1 << 62)
         length = headers.get("Content-Length", "")
@@ -198,7 +218,7 @@ class Fork(HTTPMessageDelegate):
             return
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         try:
-            door, request = self.door, self.request or self.door.new_request()
+            door, request = self.door, self.door.request_id(self.given)
             index, kept = handle_webhook(body, self.signature or "", door.secrets, door.inbox, request)
         except BadSignature:
             self.answer(WebhookOutcome.NO_SIGNATURE if self.signature is None else WebhookOutcome.BAD_SIGNATURE)
@@ -222,12 +242,7 @@ class Fork(HTTPMessageDelegate):
             return
         self.answered = True
         self.let_go()
-        self.door.counters[outcome].inc()
-        if outcome is not WebhookOutcome.KEPT:
-            self.door.refused[outcome] += 1
-        self.door.seconds.observe(max(0.0, time.monotonic() - self.began))
-        last = b"Connection: close\r\n\r\n" if self.door.closing else b"\r\n"
-        self.connection.write(ANSWERS[OUTCOMES[outcome]] + last)
+        self.connection.write(self.door.answer(outcome, time.monotonic() - self.began))
         self.connection.finish()
 
     def on_connection_close(self) -> None:
@@ -237,6 +252,10 @@ class Fork(HTTPMessageDelegate):
             return
         self.answered = True
         self.let_go()
+
+    def hang_up(self) -> None:
+        """End the connection: its sender takes too long."""
+        self.connection.close()
 
     def let_go(self) -> None:
         """Give back what the request occupied."""

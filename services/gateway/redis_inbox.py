@@ -43,15 +43,17 @@ class RedisInbox:
         self.last_id = ""
         self.waiting: deque[Waiting] = deque()
         self.wake = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to write."""
+        self.loop = asyncio.get_running_loop()  # asking anew for each delivery is a system call each
         self.task = asyncio.create_task(self.run())
 
     def keep(self, body: bytes, request: str) -> asyncio.Future[None]:
         """Return a future that is done when the body is safe; InboxFull or Unavailable when it is not."""
-        future = asyncio.get_running_loop().create_future()
+        future = self.loop.create_future()
         if self.full:
             future.set_exception(InboxFull("the inbox is full"))
         else:

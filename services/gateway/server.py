@@ -9,16 +9,17 @@ import time
 
 import structlog
 import tornado.netutil
-from tornado.httpserver import HTTPServer
+from tornado.httpserver import HTTPServer, _HTTPRequestContext
 from tornado.iostream import IOStream, StreamClosedError
 
 from services.common.settings import Address
+from services.gateway.connection import LARGEST_HEADER, Connection
 from services.gateway.door import Door
 
 log = structlog.get_logger(__name__)
 
 LARGEST_FORM = 64 << 10
-LARGEST_HEADER = 16 << 10
+READ_CHUNK = 16 << 10  # each read clears so much memory first; nearly all deliveries are far smaller
 SWEEP_SECONDS = 1
 SPARE_FILES = 128
 MOST_CONNECTIONS = 20_000
@@ -29,6 +30,7 @@ class LimitedServer(HTTPServer):
     """Refuses connections beyond a number."""
 
     most: int
+    door: Door
 
     def handle_stream(self, stream: IOStream, address: tuple[object, ...]) -> None:
         """Serve a connection, or answer it 503 when there are too many."""
@@ -36,11 +38,18 @@ class LimitedServer(HTTPServer):
             # Tornado switches Nagle's algorithm off and on again for each answer: two system calls. Off is off.
             stream.set_nodelay(True)
             stream.set_nodelay = leave_nodelay  # type: ignore[assignment,method-assign]  # an instance is meant
-            super().handle_stream(stream, address)
+            self.serve(stream, address)
             return
         with contextlib.suppress(StreamClosedError):
             stream.write(BUSY)
         stream.close()
+
+    def serve(self, stream: IOStream, address: tuple[object, ...]) -> None:
+        """Serve a connection as HTTPServer does, on a connection of ours."""
+        context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
+        connection = Connection(stream, self.conn_params, context, self.door)
+        self._connections.add(connection)
+        connection.start_serving(self)
 
 
 class WebServer:
@@ -55,7 +64,9 @@ class WebServer:
             decompress_request=False,
             max_body_size=LARGEST_FORM,
             max_header_size=LARGEST_HEADER,
+            chunk_size=READ_CHUNK,
         )
+        self.server.door = door
         self.server.conn_params.header_timeout = None  # the door keeps the time, see `Door.sweep`
         self.server.most = min(most, open_files() - SPARE_FILES)
         try:

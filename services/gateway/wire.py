@@ -75,6 +75,7 @@ class Line(asyncio.Protocol):
     def __init__(self) -> None:
         """Wait for the connection."""
         self.reader = hiredis.Reader(replyError=Refused)
+        self.loop: asyncio.AbstractEventLoop
         self.transport: asyncio.Transport | None = None
         self.under_way: deque[Exchange] = deque()
 
@@ -84,14 +85,15 @@ class Line(asyncio.Protocol):
         return self.transport is not None and not self.transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport, and the loop: asking for it anew is a system call."""
+        self.loop = asyncio.get_running_loop()
         self.transport = cast("asyncio.Transport", transport)
 
     def send(self, commands: Sequence[Command], seconds: float) -> Exchange:
         """Send commands; the exchange is done when all of them are answered."""
         if self.transport is None:
             raise RedisConnectionError("not connected")
-        exchange = Exchange(len(commands), seconds, asyncio.get_running_loop())
+        exchange = Exchange(len(commands), seconds, self.loop)
         self.under_way.append(exchange)
         self.transport.write(b"".join([hiredis.pack_command(command) for command in commands]))
         return exchange
