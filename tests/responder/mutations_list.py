@@ -163,8 +163,8 @@ ECHOES = [
     ),
     one(
         "an echo is ours by its mid, in sends",
-        "await self.store.sends.owns(account.account, event.mid)",
-        "False",
+        "ours = [may_be_ours(event, account) and await owns(account.account, event.mid) for event in events]",
+        "owns, ours = None, [False for _ in events]",
     ),
     one(
         "an unknown echo while sending is undecided",
