@@ -34,6 +34,7 @@ from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
 from services.responder.examine import Examiner
+from services.responder.faults import Faults, HeededInstagram
 from services.responder.gaps import Gaps
 from services.responder.graph_instagram import GraphInstagram
 from services.responder.handover import Handovers
@@ -137,12 +138,13 @@ async def make_parts(
     base = f"{settings.graph_url.rstrip('/')}/{settings.graph_version}"
     book = AccountBook(store.accounts, tokens, store.clock, times)
     instagram = GraphInstagram(graph.GraphClient(session, base, GRAPH_TIMEOUT, calls.timed), heard=book.heard)
+    reading = HeededInstagram(instagram, Faults(book, tokens, times))
     client = openai_client(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
     stack.push_async_callback(client.close)
     writer = OpenAIWriter(client, settings.openai_model, settings.model_timeout_seconds, settings.model_stream, metrics)
     alarm = Alarm(store.clock.now)
     composer = Composer(
-        store, book, instagram, writer, settings.policy, system_prompt(settings), new_id, settings.gap_check
+        store, book, reading, writer, settings.policy, system_prompt(settings), new_id, settings.gap_check
     )
     poster = Poster(
         store,
@@ -163,7 +165,7 @@ async def make_parts(
         store,
         book,
         tokens,
-        instagram,
+        reading,
         composer,
         poster,
         metrics,
@@ -178,7 +180,7 @@ async def make_parts(
     claimer = Claimer(store, book, worker, alarm, owner, lease_ms, settings.workers, stopped)
     deliver = Deliver(store, book, settings.policy, alarm.wake, skipped=lambda why: metrics.skips.labels(why).inc())
     people = People(store, book, settings.policy, alarm.wake, new_id)
-    gaps = Gaps(store, tokens, instagram, deliver, metrics, settings.policy)
+    gaps = Gaps(store, tokens, reading, deliver, metrics, settings.policy)
     upkeep = Upkeep(store, book, metrics, health, settings.retention_days * DAY)
     examiner = Examiner(store, writer, lambda: handovers.suspected)
     return Parts(deliver, people, gaps, claimer, upkeep, examiner, handovers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from msgspec.structs import replace
@@ -17,8 +17,9 @@ from services.common.errors import BotError, Unavailable
 from services.common.graph import GraphFailure
 from services.responder import ledger, pauses, posted, record, sending
 from services.responder.account import Account, HoldReason
-from services.responder.answers import Consequence, consequence
+from services.responder.answers import Consequence
 from services.responder.book import AccountBook
+from services.responder.faults import Faults
 from services.responder.message import Author
 from services.responder.metrics import ResponderMetrics, SendOutcome
 from services.responder.model import Conversation, Part, Reply, Wait
@@ -60,6 +61,11 @@ class Poster:
     monotonic: Callable[[], float]  # seconds
     reached: Callable[[str], None]  # names each step; tests kill the process at one
     jitter: Callable[[], float]  # a random number from 0 to 1
+    faults: Faults = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Heed what its failures mean for accounts."""
+        self.faults = Faults(self.book, self.tokens, self.times)
 
     async def send_draft(
         self, row: Conversation, draft: Reply, lent: Lent, fence: int, *, spent: float = 0
@@ -169,10 +175,8 @@ class Poster:
             wait = back_off(0, jitter=self.jitter(), times=self.times)
             return PostResult(posted=Posted.NOT_SENT, error=Wait.BREAKER_OPEN, wait=wait), None
         except GraphFailure as failure:
-            account = await self.book.current(row.account)
-            step = max(0, account.hold_step - self.book.holds(account))
             wait = back_off(part.attempt - 1, jitter=self.jitter(), times=self.times)
-            effect = consequence(failure, step=step, back_off=wait, times=self.times)
+            effect = await self.faults.meaning(lent, failure, back_off=wait)
             log.warning("send_failed", account=row.account, reply=reply.id, part=part.n, error=effect.result.error)
             return effect.result, (effect, failure)
         if not mid:
@@ -218,19 +222,9 @@ class Poster:
             now = self.store.clock.now()
             until = now + self.policy.takeover
             await self.write(row, lambda found: pauses.pause(found, until=until, now=now))
-        if what.report and failure.error is not None:
-            await self.tell(lent, failure)
+        await self.faults.follow(what, lent, failure)
         if what.hold is not None:
-            await self.book.hold(row.account, what.hold, for_ms=what.hold_for, whole_app=what.whole_app)
             raise AccountHeld(what.hold)
-
-    async def tell(self, lent: Lent, failure: GraphFailure) -> None:
-        """Report a refused token; the token service probes before it believes."""
-        try:
-            if failure.error is not None:
-                await self.tokens.reject(lent, failure.error)
-        except BotError as error:
-            log.warning("rejection_not_reported", account=lent.account, error=type(error).__name__)
 
     def observe(self, reply: Reply, part: Part) -> None:
         """Time from the customer's message to its first part on the way."""

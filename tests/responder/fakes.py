@@ -133,6 +133,7 @@ class FakeInstagram:
     acts: list = field(default_factory=list)
     reads: list = field(default_factory=list)
     unreadable: bool = False
+    fails: dict = field(default_factory=dict)  # the name of a call -> what it meets
     queue: int = 0  # how long (ms) a read waits for its turn
     usernames: dict = field(default_factory=dict)
     breaker_open: bool = False
@@ -167,17 +168,24 @@ class FakeInstagram:
 
     async def act(self, lent, person, action):
         self.acts.append((lent.account, person, action))
+        self.meet("act")
 
     async def read(self, lent, person, *, waited=unheard):
         self.clock.ms += self.queue
         waited(self.queue / 1000)
         self.reads.append((self.clock.now(), lent.account, person))
+        self.meet("read")
         if self.unreadable:
             raise SILENCE
         found = self.shown.get((lent.account, person))
         return Reading(messages=tuple(found[:20]), whole=len(found) <= 20) if found else None
 
+    def meet(self, call):
+        if call in self.fails:
+            raise self.fails[call]
+
     async def talks(self, lent):
+        self.meet("talks")
         return [
             Talk(person=person, updated_at=found[0].at)
             for (account, person), found in self.shown.items()
@@ -185,6 +193,7 @@ class FakeInstagram:
         ]
 
     async def username(self, lent, person):
+        self.meet("username")
         return self.usernames.get(person, "somebody")
 
 

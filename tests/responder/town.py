@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
+from services.responder.faults import Faults, HeededInstagram
 from services.responder.gaps import Gaps
 from services.responder.incoming import Incoming, IncomingKind
 from services.responder.loops import Alarm, Claimer
@@ -72,10 +73,11 @@ class Town:
     def build(self, gap_check):
         store, tokens, instagram, policy = self.store, self.tokens, self.instagram, self.policy
         self.book = AccountBook(store.accounts, tokens, self.clock, self.times)
+        reading = HeededInstagram(instagram, Faults(self.book, tokens, self.times))
         wake, skips = lambda account, at: self.woken.append((account, at)), self.metrics.skips
         self.deliverer = Deliver(store, self.book, policy, wake, skipped=lambda why: skips.labels(why).inc())
         self.composer = Composer(
-            store, self.book, instagram, self.writer, policy, "Be kind.", self.new_id, gap_check=gap_check
+            store, self.book, reading, self.writer, policy, "Be kind.", self.new_id, gap_check=gap_check
         )
         self.poster = Poster(
             store,
@@ -94,7 +96,7 @@ class Town:
             store,
             self.book,
             tokens,
-            instagram,
+            reading,
             self.composer,
             self.poster,
             self.metrics,
@@ -108,7 +110,7 @@ class Town:
             store, self.book, self.worker, Alarm(self.clock.now), self.owner, LEASE, 4, self.stopping
         )
         self.people = People(store, self.book, policy, wake, self.new_id)
-        self.gaps = Gaps(store, tokens, instagram, self.deliverer, self.metrics, policy)
+        self.gaps = Gaps(store, tokens, reading, self.deliverer, self.metrics, policy)
 
     def new_id(self):
         return f"reply{next(self.outside.numbers)}"
