@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import regex
 
@@ -27,9 +27,14 @@ def digest(text: str) -> str:
     return hashlib.sha256(folded(text).encode("utf-8", "replace")).hexdigest()
 
 
+def as_word(text: str) -> str:
+    """Return a whole message as it is compared with stop and start words, and those as it is compared with them."""
+    return folded(text).casefold().strip(".! ")
+
+
 def is_word(text: str, words: frozenset[str]) -> bool:
     """Whether the whole message is one of the words, whatever its case."""
-    return folded(text).casefold().strip(".!") in words
+    return as_word(text) in words
 
 
 def clean(text: str) -> str:
@@ -37,35 +42,78 @@ def clean(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
 
 
-MARKDOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+# No pattern looks at the same characters again and again: one long line of the model's would hold up everybody.
+Replacement = str | Callable[[re.Match[str]], str]
+OF_LINES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
     (re.compile(pattern, re.MULTILINE), replacement)
     for pattern, replacement in (
         (r"^```[^\n]*\n?|```$", ""),
         (r"^[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*$\n?", ""),  # a rule across the page
-        (r"^[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|)+[ \t:|-]*$\n?", ""),  # below a table's head
-        (r"^[ \t]*\|[ \t]*(.+?)[ \t]*\|[ \t]*$", r"\1"),  # a table's row
-        (r"^#{1,6}\s+", ""),
-        (r"^> ?", ""),
-        (r"^(\s*)[*+]\s+", r"\1- "),
-        (r"(?<![\w*])(\*{1,3})(?=[^\s*])([^\n]+?)(?<=[^\s*])\1(?![\w*])", r"\2"),
+        (r"^[ \t]*+(?:\|[ \t]*+)?(?::?-++:?[ \t]*+\|[ \t]*+)++[ \t:|-]*+$\n?", ""),  # below a table's head
+        (r"^[ \t]*\|([^\n]+)\|[ \t]*$", lambda row: row[1].strip()),  # a table's row
+        (r"^(?:#{1,6}\s+|> ?)+", ""),
+        (r"^([^\S\n]*)[*+]\s+", r"\1- "),
+    )
+)
+IN_LINES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
         (r"(?<![\w/.@-])(_{1,2})(?=[^\s_])([^\n_]+?)(?<=[^\s_])\1(?![\w/@-]|\.\w)", r"\2"),
         (r"~~(?=\S)([^~\n]+?)(?<=\S)~~", r"\1"),
         (r"`([^`\n]+)`", r"\1"),
         (r"\n{3,}", "\n\n"),
     )
 )
-LINK = re.compile(r"!?\[([^\]\n]+)\]\((https?://[^\s)]+)\)")
+LINK = re.compile(r"!?\[([^\[\]\n]+)\]\((https?://[^\s)\[]++)\)")
+STARS = re.compile(r"\*+|\n")
+NESTED = 30
+"""Marks within marks deeper than this stay as they are."""
 
 
 def plain(text: str) -> str:
     """Return the model's text without Markdown, which Instagram would show as it is typed."""
-    while True:
-        before, text = text, LINK.sub(_link, text)
-        for pattern, replacement in MARKDOWN:
-            text = pattern.sub(replacement, text)
-        text = text.strip()
+    for _ in range(NESTED):
+        before = text
+        text = _replaced(OF_LINES, LINK.sub(_link, text))
+        text = _replaced(IN_LINES, _unstarred(text)).strip()
         if text == before:
-            return text
+            break
+    return text
+
+
+def _replaced(marks: Sequence[tuple[re.Pattern[str], Replacement]], text: str) -> str:
+    for pattern, replacement in marks:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _unstarred(text: str) -> str:
+    """Return the text without the stars around *emphasis*: a run that opens, and the next as long that closes."""
+    runs = list(STARS.finditer(text))
+    partners: list[int | None] = []  # of each run, from the last to the first: the place of the one that closes it
+    closing: dict[str, int] = {}
+    for place in range(len(runs) - 1, -1, -1):
+        found = runs[place]
+        before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
+        opens = len(found[0]) <= 3 and not _wordy(before) and bool(after.strip())
+        partners.append(closing.get(found[0]) if opens else None)
+        if found[0] == "\n":
+            closing.clear()
+        elif before.strip() and not _wordy(after):
+            closing[found[0]] = place
+    partners.reverse()
+    pieces, end, place = [], 0, 0
+    while place < len(runs):
+        partner = partners[place]
+        if runs[place][0] != "\n" and partner is not None:
+            pieces += [text[end : runs[place].start()], text[runs[place].end() : runs[partner].start()]]
+            end, place = runs[partner].end(), partner
+        place += 1
+    return "".join([*pieces, text[end:]])
+
+
+def _wordy(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _link(found: re.Match[str]) -> str:
