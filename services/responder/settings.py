@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from services.common.database_url import DatabaseUrl, SqliteFolder
 from services.common.settings import Address, Flag, Hours, ListenAddress, Seconds, ServiceSettings, Words
 from services.responder.times import HOUR, SECOND, Policy
+from services.responder.words import as_word, clean
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -55,6 +56,13 @@ class Settings(ServiceSettings):
     igbot_test_time_divisor: Annotated[float, Field(gt=0)] = 1
     igbot_test_kill_at: str = ""
 
+    @field_validator("stop_words", "start_words")
+    @classmethod
+    def _can_be_written(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(as_word, value)):
+            raise ValueError("holds a word of nothing but dots and exclamation marks")
+        return value
+
     @field_validator("alert_secret")
     @classmethod
     def _signs_handovers(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -70,13 +78,13 @@ class Settings(ServiceSettings):
             quiet_max=int(self.quiet_max_seconds * SECOND),
             takeover=int(self.takeover_hours * HOUR),
             stale=int(self.stale_hours * HOUR),
-            stop_words=frozenset(word.casefold() for word in self.stop_words),
-            start_words=frozenset(word.casefold() for word in self.start_words),
+            stop_words=frozenset(map(as_word, self.stop_words)),
+            start_words=frozenset(map(as_word, self.start_words)),
             max_parts=self.max_parts,
             max_tries=self.max_tries,
             per_hour=self.replies_per_person_hour,
             per_day=self.replies_per_person_day,
             human_agent=self.human_agent_enabled,
-            fallback_text=self.fallback_text,
+            fallback_text=clean(self.fallback_text),
             reply_deadline=int(self.reply_deadline_seconds * SECOND),
         )
