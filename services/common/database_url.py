@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
+
+from services.common.settings import split_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ def parse_database_url(value: object) -> SqliteFolder | MongoDatabase:
     """Read `sqlite:///folder`, `sqlite:////absolute/folder` or `mongodb://…/name`."""
     if isinstance(value, (SqliteFolder, MongoDatabase)):
         return value
-    parts = urlsplit(str(value))
+    parts = split_url(str(value))
     if parts.scheme == "sqlite":
         return _folder(parts.netloc, parts.path)
     if parts.scheme in {"mongodb", "mongodb+srv"}:
@@ -45,7 +46,9 @@ def _folder(host: str, path: str) -> SqliteFolder:
 
 
 def _database(address: str, host: str, path: str) -> MongoDatabase:
-    name = path.strip("/")
+    name, user = path.strip("/"), host.rpartition("@")[0]
+    if "@" in user or user.count(":") > 1:
+        raise ValueError("must have @ and : percent-encoded in its user's name and password")
     if not host or not name or set(name) & set('/\\. "$'):
         raise ValueError("must name a host and a database, as in mongodb://host:27017/igbot")
     return MongoDatabase(SecretStr(address), name)

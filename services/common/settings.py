@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -62,6 +63,26 @@ def split_words(value: object) -> object:
     return value
 
 
+def split_url(value: str) -> SplitResult:
+    """Take an address apart. Raises ValueError, without the address: it may hold a password, and urlsplit shows all."""
+    try:
+        return urlsplit(value)
+    except ValueError:
+        raise ValueError("cannot be read as an address; percent-encode what is special in a password") from None
+
+
+def require_certificates(folder: Path | None) -> Path | None:
+    """Take a folder that holds what mutual TLS needs."""
+    if folder is None:
+        return None
+    for name in ("tls.key", "tls.crt", "ca.crt"):
+        try:
+            (folder / name).open("rb").close()
+        except OSError as error:
+            raise ValueError(f"{name} cannot be read there: {(error.strerror or 'no reason').lower()}") from None
+    return folder
+
+
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
 Flag = Annotated[bool, BeforeValidator(parse_flag)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
@@ -77,7 +98,7 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] | None = None
     log_text: Flag = False
-    grpc_tls_dir: Path | None = None
+    grpc_tls_dir: Annotated[Path | None, AfterValidator(require_certificates)] = None
     drain_seconds: Seconds = 15
 
 

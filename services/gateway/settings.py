@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
+from redis.asyncio.connection import parse_url
 
 from services.common.public_url import CALLBACK_PATH, public_url
-from services.common.settings import Address, Flag, ListenAddress, ServiceSettings, split_words
+from services.common.settings import Address, Flag, ListenAddress, ServiceSettings, split_url, split_words
 
 AUTHORIZE_URL = "https://www.instagram.com/oauth/authorize"
 
@@ -28,7 +29,7 @@ def require_callback(value: str) -> str:
 
 def require_web(value: str) -> str:
     """Take an absolute http or https address without query or fragment."""
-    parts = urlsplit(value)
+    parts = split_url(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must be an address that begins with https:// (or http:// on this machine), without ? and #")
     return value
@@ -36,8 +37,12 @@ def require_web(value: str) -> str:
 
 def require_redis(value: str) -> str:
     """Take an address that redis-py understands."""
-    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+    if split_url(value).scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("must begin with redis://, rediss:// or unix://")
+    try:
+        parse_url(value)
+    except ValueError:  # its words show what may be a password
+        raise ValueError("must be redis://user:password@host:port/number, with the password percent-encoded") from None
     return value
 
 

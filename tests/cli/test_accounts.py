@@ -168,6 +168,12 @@ def test_a_malformed_address_is_exit_code_two(bare):
     assert "TOKENS_ADDRESS" in ran.err
 
 
+def test_certificates_that_are_not_there_are_exit_code_two(bare):
+    ran = bare("accounts", "list", GRPC_TLS_DIR="/nope")
+    assert ran.code == 2
+    assert "GRPC_TLS_DIR: tls.key cannot be read" in ran.err
+
+
 def test_control_characters_in_names_do_not_reach_the_terminal(igbot, tokens):
     tokens.answers["ListAccounts"] = pb.ListAccountsResponse(accounts=[pb.Account(account="1", username="\x1b[2Jshop")])
     ran = igbot("accounts", "list")

@@ -55,6 +55,11 @@ def test_public_url_may_differ_from_the_callbacks_place(given_settings):
         ("REDIRECT_URI", "bot.example/oauth/callback"),
         ("APP_SECRET", " , "),
         ("REDIS_URL", "http://127.0.0.1"),
+        ("REDIS_URL", "redis://h:abc"),
+        ("REDIS_URL", "redis://:pa/ss@h:6379/0"),
+        ("REDIS_URL", "redis://:p\N{FULLWIDTH NUMBER SIGN}ss@h:6379/0"),
+        ("REDIS_URL", "redis://h:6379/0?socket_timeout=soon"),
+        ("GRPC_TLS_DIR", "/nope"),
         ("PUBLIC_URL", "bot.example"),
         ("LISTEN_ADDRESS", "8080"),
         ("CONNECT_OPEN", "maybe"),
@@ -68,6 +73,7 @@ def test_a_wrong_value_is_named_and_not_shown(given_settings, name, value):
     (line,) = problems(found.value)
     assert line.startswith(f"{name}: ")
     assert value.strip(" ,") == "" or value not in line
+    assert not any(piece in line for piece in ("abc", "pa/", "'pa'", "ss@h"))
 
 
 def test_all_problems_come_in_one_message_with_code_2_and_no_traceback():
