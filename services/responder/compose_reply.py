@@ -20,7 +20,7 @@ from services.responder.model import Conversation, Mark, Part, PartState, Pendin
 from services.responder.outside import Instagram, Lent, ModelDown, Turn, Writer
 from services.responder.ports import Store
 from services.responder.times import DAY, Policy
-from services.responder.words import digest, is_word, plain, split
+from services.responder.words import MAX_BYTES, digest, is_word, plain, split
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ FIRST_CONTACT_WITHIN = 1.0
 TYPING_AFTER = 0.3
 """Seconds; nobody can see a sign that the answer replaces at once, and each costs a call."""
 PROFILE_WITHIN = 1.5
-CONFIRMATION = "Done: you will get no more automatic replies here. Write “start” to switch them on again."
+CONFIRMATION = "Done: you will get no more automatic replies here."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Composer:
         if corrected != row:
             return corrected
         final = row.superseded >= MAX_SUPERSEDED
-        return Draft(replace(self.made(row, answers, [CONFIRMATION], final=final), confirms=True), row)
+        return Draft(replace(self.made(row, answers, [confirmation(self.policy)], final=final), confirms=True), row)
 
     def made(self, row: Conversation, answers: tuple[Pending, ...], texts: list[str], *, final: bool) -> Reply:
         """Build the record of a reply that nothing was sent of."""
@@ -177,6 +177,13 @@ class Composer:
         await self.store.messages.add(first_contact.history(shown, account, row, now=now))
         owned = {one.mid for one in shown if await self.store.sends.owns(row.account, one.mid)}
         return first_contact.greeted(row, shown, account, owned=owned, now=now, policy=self.policy)
+
+
+def confirmation(policy: Policy) -> str:
+    """Return what somebody hears who wrote a stop word, with the words that undo it; one message, however many."""
+    words = " or ".join(f"“{word}”" for word in sorted(policy.start_words))
+    again = f"{CONFIRMATION} Write {words} to switch them on again."
+    return again if words and len(again.encode()) <= MAX_BYTES else CONFIRMATION
 
 
 def in_line_with(

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.responder import decide, posted, record, sending, settle
-from services.responder.compose_reply import CONFIRMATION
+from services.responder.compose_reply import confirmation
 from services.responder.message import Author
 from services.responder.model import Echo, PartState, Wait
 from services.responder.posted import Posted, PostResult
@@ -74,7 +74,7 @@ async def test_a_text_after_a_finished_reply_too_is_superseded_twice_at_most(fil
 @pytest.mark.parametrize(
     ("overtaking", "got"),
     [
-        (["one more", "one more", "one more"], [CONFIRMATION]),
+        (["one more", "one more", "one more"], [confirmation(Policy())]),
         (["start"], ["answer 4"]),
     ],
     ids=["it-is-not-thrown-away-a-third-time", "a-start-word-keeps-it-from-going-out"],
