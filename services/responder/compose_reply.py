@@ -19,7 +19,7 @@ from services.responder.metrics import Skip
 from services.responder.model import Conversation, Mark, Part, PartState, Pending, Reply
 from services.responder.outside import Instagram, Lent, ModelDown, Turn, Writer
 from services.responder.ports import Store
-from services.responder.times import DAY, Policy
+from services.responder.times import DAY, MINUTE, Policy
 from services.responder.words import MAX_BYTES, digest, is_word, plain, split
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,8 @@ FIRST_CONTACT_WITHIN = 1.0
 TYPING_AFTER = 0.3
 """Seconds; nobody can see a sign that the answer replaces at once, and each costs a call."""
 PROFILE_WITHIN = 1.5
+PROFILE_AGAIN = 1 * MINUTE
+"""After a failure: the other side may be a connected account's bot, so one that was not seen is looked for soon."""
 CONFIRMATION = "Done: you will get no more automatic replies here."
 
 
@@ -154,14 +156,17 @@ class Composer:
         task.add_done_callback(self.aside.discard)
 
     async def named(self, row: Conversation, lent: Lent) -> Conversation:
-        """Return the row with the person's username, looked up once a day at most and never longer than 1.5 s."""
+        """Return the row with the person's username, read once a day and never waited for longer than 1.5 s.
+
+        Failed, it counts as a reading of almost a day ago: whose name was not read is not known.
+        """
         now = self.store.clock.now()
         if row.profile_at and now - row.profile_at < DAY:
             return row
         try:
             username = await asyncio.wait_for(self.instagram.username(lent, row.person), PROFILE_WITHIN)
         except (BotError, TimeoutError):
-            username = row.username
+            return replace(row, profile_at=now - DAY + PROFILE_AGAIN)
         return replace(row, username=username, profile_at=now)
 
     async def first_contact(self, row: Conversation, lent: Lent) -> Conversation:

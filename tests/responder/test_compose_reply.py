@@ -3,9 +3,10 @@
 import pytest
 
 from services.responder.compose_reply import confirmation
-from services.responder.times import Policy
+from services.responder.times import DAY, Policy
 from services.responder.words import MAX_BYTES
-from tests.responder.town import opened
+from tests.responder.fakes import SILENCE, A, B
+from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, opened
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,44 @@ async def test_the_confirmation_of_a_stop_word_names_the_words_that_undo_it(file
 
 def test_the_confirmation_fits_into_one_message_however_many_words_undo_it():
     assert len(confirmation(Policy(start_words=frozenset(f"word{n}" for n in range(1_000)))).encode()) <= MAX_BYTES
+
+
+async def test_a_name_that_could_not_be_read_is_asked_for_again_after_a_minute(file):
+    async with opened(file, connected=(A, B)) as town:
+        await town.book.mirror()
+        asked = []
+
+        async def username(lent, person):
+            asked.append(town.clock.now())
+            if len(asked) < 3:
+                raise SILENCE
+            return "lumen_bikes"
+
+        town.instagram.username = username
+        began = town.clock.now()
+        for after in (0, 30 * SECOND, 90 * SECOND, 200 * SECOND):
+            town.clock.ms = began + after
+            message = await town.say("hello, I am a bot as well")
+            await town.advance(3 * SECOND)
+        assert [round((at - began) / 1000) for at in asked] == [3, 93, 203]
+        assert len(town.got()) == 3
+        assert await town.answered_by(message) == "own_account"
+
+
+async def test_a_name_that_was_read_is_kept_for_a_day_also_when_it_cannot_be_read_again(file):
+    async with opened(file, connected=(A, B)) as town:
+        await town.book.mirror()
+        town.instagram.usernames[ANNA] = "lumen_bikes"
+        await town.say("hello")
+        await town.advance(3 * SECOND)
+
+        async def fails(lent, person):
+            raise SILENCE
+
+        town.instagram.username = fails
+        for later in (HOUR, DAY, MINUTE):
+            town.clock.ms += later
+            message = await town.say("hello again")
+            await town.advance(3 * SECOND)
+            assert await town.answered_by(message) == "own_account"
+        assert town.got() == []
