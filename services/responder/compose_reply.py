@@ -20,7 +20,7 @@ from services.responder.model import Conversation, Mark, Part, PartState, Pendin
 from services.responder.outside import Instagram, Lent, ModelDown, Turn, Writer
 from services.responder.ports import Store
 from services.responder.times import DAY, MINUTE, Policy
-from services.responder.words import MAX_BYTES, digest, is_word, plain, split
+from services.responder.words import MAX_BYTES, clean, digest, is_word, plain, split
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ class Composer:
     async def ask(self, turns: list[Turn]) -> str:
         """Return what the model says, as plain text that is not empty."""
         written = await self.writer.write_reply(turns, within=self.policy.reply_deadline / 1000)
-        text = plain(written.text)
+        text = plain(clean(written.text))
         if not text:
             raise ModelDown("nothing but Markdown in the model's answer")
         return text

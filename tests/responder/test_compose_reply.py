@@ -69,3 +69,12 @@ async def test_a_name_that_was_read_is_kept_for_a_day_also_when_it_cannot_be_rea
             await town.advance(3 * SECOND)
             assert await town.answered_by(message) == "own_account"
         assert town.got() == []
+
+
+@pytest.mark.parametrize("half", ["\ud83d", "\x00"])
+async def test_what_no_message_can_hold_is_replaced_in_the_models_text(town, half):
+    town.writer.script = [f"Fresh bread {half} and a whole \ud83c\udf5e"]
+    await town.say("what is there?")
+    await town.run()
+    assert town.got() == ["Fresh bread \ufffd and a whole \U0001f35e"]
+    assert not (await town.row()).failed
