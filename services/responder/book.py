@@ -13,6 +13,7 @@ from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.graph_usage import Usage
 from services.responder.account import Account, HoldReason
 from services.responder.answers import slow_for
+from services.responder.holds import UNPROBED, freed, healed, held, held_for
 from services.responder.outside import KnownAccount, Lent, Tokens
 from services.responder.pauses import paused_at
 from services.responder.ports import Accounts, Clock
@@ -25,9 +26,6 @@ FRESH = 5 * SECOND
 
 SEEN_FOR = 1 * SECOND
 """How long a row of an account is believed without reading it again."""
-
-UNPROBED = frozenset({HoldReason.RATE_LIMITED})
-"""Holds that simply run out; the others let one probe a minute through."""
 
 
 @dataclass
@@ -44,7 +42,7 @@ class AccountBook:
     usernames: frozenset[str] = frozenset()
     app_held_until: int = 0
     slow_until: dict[str, int] = field(default_factory=dict)  # accounts near a limit, by Instagram's usage headers
-    probing: set[str] = field(default_factory=set)  # held accounts of which one conversation was let through here
+    probing: dict[str, int] = field(default_factory=dict)  # accounts probed here -> `hold_until` of what is probed
 
     async def resolve(self, account_id: str) -> Account:
         """Return the account with either id, as connected.
@@ -179,7 +177,7 @@ class AccountBook:
         saved = await self.accounts.save(replace(row, hold_until=now + self.times.probe_every))
         self.seen.pop(account, None)
         if saved is not None:
-            self.probing.add(account)
+            self.probing[account] = saved.hold_until
         return saved is not None
 
     def lets_speak(self, row: Account) -> bool:
@@ -216,8 +214,8 @@ class AccountBook:
     def holds(self, row: Account) -> bool:
         """Whether nothing may be sent for this account now, but by its probe."""
         now = self.clock.now()
-        held = row.hold is not None and now < row.hold_until and row.account not in self.probing
-        return held or now < self.app_held_until
+        runs = row.hold is not None and now < row.hold_until and row.hold_until != self.probing.get(row.account)
+        return runs or now < self.app_held_until
 
     async def hold(self, account: str, reason: HoldReason, *, for_ms: int, whole_app: bool = False) -> None:
         """Keep the account's conversations (or the whole app's) from being worked on for so long."""
@@ -225,34 +223,25 @@ class AccountBook:
         if whole_app:
             self.app_held_until = max(self.app_held_until, now + for_ms)
         log.warning("account_held", account=account, reason=reason, seconds=for_ms / 1000, whole_app=whole_app)
-        probed = account in self.probing
-        self.probing.discard(account)
-
-        def prolonged(row: Account) -> Account:
-            # Conversations that were under way together meet one limit together: that is one step, not many.
-            together = row.hold is reason and now < row.hold_until and not probed
-            until = max(row.hold_until, now + for_ms) if together else now + for_ms
-            return replace(row, hold=reason, hold_until=until, hold_step=row.hold_step + (not together))
-
-        await self.change(account, prolonged)
+        probed = self.probing.pop(account, None)
+        await self.change(
+            account, lambda row: held(row, reason, now + for_ms, now=now, probed=row.hold_until == probed)
+        )
 
     async def release(self, account: str) -> None:
         """A call of the account succeeded: nothing holds it any more, unless it was held while the call ran."""
         row = await self.current(account)
         if (row.hold is not None or row.hold_step) and not self.holds(row):
-            log.info("account_released", account=account, reason=row.hold)
-            self.probing.discard(account)
-            await self.change(account, lambda row: replace(row, hold=None, hold_until=0, hold_step=0))
+            # What was held within the last second, perhaps by another replica, shows only when the row is read again.
+            await self.change(account, lambda newest: newest if self.holds(newest) else freed(newest))
+            if (await self.current(account)).hold is None:
+                log.info("account_released", account=account, reason=row.hold)
+                self.probing.pop(account, None)
 
     def silent(self, row: Account) -> bool:
         """Whether the account's row keeps what is due there from being worked on."""
         now = self.clock.now()
-        return self.held_for(row) is not None or now < self.app_held_until or paused_at(row, now)
-
-    def held_for(self, row: Account) -> HoldReason | None:
-        """Why nothing but a probe is sent for the account now, None when nothing holds it."""
-        over = self.clock.now() >= row.hold_until and row.hold in UNPROBED
-        return None if over or row.state == AccountState.DISCONNECTED else row.hold
+        return held_for(row, now=now) is not None or now < self.app_held_until or paused_at(row, now)
 
     async def disconnect(self, account: str) -> None:
         """The token service does not have the account any more: what is due there is skipped."""
@@ -266,12 +255,6 @@ class AccountBook:
             if saved is not None:
                 self.remember(saved)
                 return
-
-
-def healed(row: Account, state: str) -> bool:
-    """Whether the token service's word ends a hold that waited for it."""
-    waited = row.hold in {HoldReason.TOKEN_DEAD, HoldReason.ACCOUNT_LIMITED}
-    return waited and row.state != AccountState.ACTIVE and state == AccountState.ACTIVE
 
 
 def others(row: Account, person: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from services.common.account_state import AccountState
 from services.responder import ending, ledger, record
 from services.responder.account import Account
+from services.responder.holds import held_for, wait_of
 from services.responder.metrics import Skip
 from services.responder.model import FOREVER, Conversation, Mark, Part, PartState, Pending, Reply, State, Wait
 from services.responder.news import next_telling
@@ -242,9 +243,12 @@ def state_of(row: Conversation, account: Account, *, now: int) -> State:
         return State.PAUSED
     if row.due_at is None:
         return State.IDLE
-    return State.DUE if row.due_at <= now else State.WAITING
+    return State.DUE if row.due_at <= now and held_for(account, now=now) is None else State.WAITING
 
 
 def shown_wait(row: Conversation, account: Account, *, now: int) -> Wait | None:
-    """Return what people see a conversation wait for: its account's pause before anything of its own."""
-    return Wait.PAUSED if row.due_at is not None and paused_at(account, now) else row.waiting_for
+    """Return what people see a conversation wait for: what keeps its whole account silent goes before its own."""
+    if row.due_at is not None and paused_at(account, now):
+        return Wait.PAUSED
+    held = None if row.due_at is None or paused_at(row, now) else held_for(account, now=now)
+    return row.waiting_for if held is None else wait_of(held)

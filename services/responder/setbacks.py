@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from services.common.errors import Unavailable
 from services.responder.account import HoldReason
+from services.responder.holds import wait_of
 from services.responder.model import Conversation, Handover, NeedsPerson, Wait
 from services.responder.outside import AccountHeld, BreakerOpen, ModelRefused
 from services.responder.times import Policy, Times
@@ -62,5 +63,5 @@ def wait_for(error: Exception) -> Wait:
     if isinstance(error, BreakerOpen):
         return Wait.BREAKER_OPEN
     if isinstance(error, AccountHeld):
-        return Wait.TOKEN_DEAD if str(error) == HoldReason.TOKEN_DEAD else Wait.ACCOUNT_LIMITED
+        return wait_of(HoldReason(str(error)))
     return Wait.BACK_OFF

@@ -14,6 +14,7 @@ from services.common.ops import Health
 from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.gaps import Gaps
+from services.responder.holds import held_for
 from services.responder.metrics import ResponderMetrics
 from services.responder.ports import Store
 
@@ -48,7 +49,7 @@ class Upkeep:
         accounts = await self.store.accounts.all()
         silent = [one.account for one in accounts if self.book.silent(one)]
         figures = await self.store.conversations.figures(silent)
-        held = Counter(reason for one in accounts if (reason := self.book.held_for(one)) is not None)
+        held = Counter(reason for one in accounts if (reason := held_for(one, now=now)) is not None)
         for reason in HoldReason:
             self.metrics.accounts_held.labels(reason).set(held[reason])
         self.metrics.failed.set(figures.failed)
