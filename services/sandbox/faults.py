@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, get_args
 
 from services.common.errors import BadPayload
@@ -12,13 +13,14 @@ Target = Literal["oauth", "graph", "model", "webhook"]
 Kind = Literal["status", "timeout", "reset", "late_echo", "no_echo", "limit", "dead_token"]
 ANSWERS = frozenset({"status", "timeout", "reset", "limit", "dead_token"})
 ECHOES = frozenset({"late_echo", "no_echo"})
+ECHOING = frozenset({"graph", "webhook"})  # the send that causes an echo, or the delivery that brings it
 
 TYPES: Mapping[str, type | tuple[type, ...]] = {
     "times": int,
     "match": str,
     "status": int,
     "code": int,
-    "subcode": int,
+    "subcode": (int, NoneType),
     "seconds": (int, float),
     "after": bool,
 }
@@ -74,6 +76,15 @@ def read_fault(body: Mapping[str, Any]) -> Fault:
     known = set(Fault.__dataclass_fields__)
     if unknown := set(body) - known:
         raise BadPayload(f"unknown: {', '.join(sorted(unknown))}")
-    if wrong := [name for name, kind in TYPES.items() if name in body and not isinstance(body[name], kind)]:
+    if wrong := [name for name, kind in TYPES.items() if name in body and not fits(body[name], kind)]:
         raise BadPayload(f"of the wrong type: {', '.join(wrong)}")
+    if kind in ECHOES and target not in ECHOING:
+        raise BadPayload(f"{kind} is a fault of {' or '.join(sorted(ECHOING))}")
+    if body.get("times", 1) < 1:
+        raise BadPayload("times must be at least 1")
     return Fault(**body)
+
+
+def fits(value: object, kind: type | tuple[type, ...]) -> bool:
+    """Whether a value is of a type; true and false are no numbers."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

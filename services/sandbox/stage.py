@@ -101,12 +101,16 @@ class Stage:
         return {"recipient_id": person, "message_id": message.mid}
 
     def _echo(self, message: Message, about: str) -> None:
-        fault = self.faults.take("graph", about, ECHOES)
+        item, target = deliveries.written(message), "graph"
+        fault = self.faults.take(target, about, ECHOES)
+        if fault is None:
+            body = deliveries.envelope(message.account, item, self.clock())
+            echo, target = Delivery("", body, message.account, "echo", message.mid), "webhook"
+            fault = self.faults.take(target, echo.about, ECHOES)
         if fault is not None:
-            self.ledger.add("fault", target="graph", fault=fault.kind, about=message.mid)
+            self.ledger.add("fault", target=target, fault=fault.kind, about=message.mid)
         if fault is None or fault.kind == "late_echo":
-            later = fault.seconds if fault else 0.0
-            self._deliver("echo", message, deliveries.written(message), after=later)
+            self._deliver("echo", message, item, after=fault.seconds if fault else 0.0)
 
     def prompt(self, messages: list[Mapping[str, Any]]) -> str:
         """The pretend model is asked; the answer names the newest thing that a customer said."""

@@ -61,12 +61,13 @@ async def test_a_timeout_answers_nothing_for_its_seconds(sandbox):
         await sandbox.send(token, "hi")
 
 
-async def test_no_echo_and_late_echo(sandbox):
+@pytest.mark.parametrize("target", ["graph", "webhook"])
+async def test_no_echo_and_late_echo(sandbox, target):
     token = await sandbox.connect()
     await sandbox.say("hello")
     await sandbox.webhook.until(1)
-    await order(sandbox, target="graph", kind="no_echo", match="one")
-    await order(sandbox, target="graph", kind="late_echo", match="two", seconds=0.2)
+    await order(sandbox, target=target, kind="no_echo", match="one")
+    await order(sandbox, target=target, kind="late_echo", match="two", seconds=0.2)
     for text in ("one", "two", "three"):
         await sandbox.send(token, text)
     await sandbox.webhook.until(3)
@@ -119,12 +120,21 @@ async def test_a_delivery_is_lost_or_only_its_answer(sandbox):
         {"target": "graph", "kind": "boom"},
         {"target": "graph", "kind": "status", "tmes": 1},
         {"target": "graph", "kind": "status", "times": "often"},
+        {"target": "graph", "kind": "status", "times": 0},
+        {"target": "graph", "kind": "status", "times": -1},
+        {"target": "graph", "kind": "status", "times": True},
+        {"target": "graph", "kind": "status", "subcode": "none"},
+        {"target": "model", "kind": "no_echo"},
     ],
 )
 async def test_a_fault_that_makes_no_sense_is_refused_with_a_reason(sandbox, fault):
     status, body = await sandbox.post("/sandbox/faults", fault)
     assert status == 400
     assert body["error"]
+
+
+async def test_a_default_may_be_said(sandbox):
+    await order(sandbox, target="graph", kind="status", subcode=None, times=1)
 
 
 async def test_faults_can_be_called_off(sandbox):
