@@ -7,6 +7,7 @@ https://developers.facebook.com/docs/instagram-platform/instagram-api-with-insta
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -29,6 +30,9 @@ FIELDS = "id,created_time,from,to,message"
 READABLE = 20
 """Only the newest messages of a conversation can be read in detail."""
 LEFT_ALONE = "Instagram kept failing for this account"
+
+
+UNIX_TIME = re.compile(r"[0-9]{1,12}(\.[0-9]+)?")
 
 
 def not_the_networks_fault(error: GraphFailure) -> bool:
@@ -86,9 +90,12 @@ class GraphInstagram:
         many = rows(messages.get("data")) if isinstance(messages, dict) else []
         more = isinstance(messages, dict) and bool(mapping(messages.get("paging")).get("next"))
         shown = [await self.detailed(lent, one, waited) for one in many[:READABLE]]
-        readable = tuple(one for one in shown if one is not None)
-        gone = (one for one, found in zip(many, shown, strict=False) if found is None)
-        hidden = tuple(moment(one.get("created_time")) or FOREVER for one in gone)
+        readable = tuple(one for one in shown if one is not None and one.mid and one.sender and one.at)
+        hidden = tuple(
+            moment(one.get("created_time")) or FOREVER
+            for one, found in zip(many, shown, strict=False)
+            if found not in readable
+        )
         return Reading(messages=readable, whole=not more and len(many) < READABLE, hidden=hidden)
 
     async def talks(self, lent: Lent) -> list[Talk]:
@@ -115,10 +122,14 @@ class GraphInstagram:
         return text_of(answer.body.get("username"))
 
     async def detailed(self, lent: Lent, one: Mapping[str, Any], waited: Callable[[float], None]) -> Shown | None:
-        """Return a listed message, asked for by itself when the list holds only its id."""
+        """Return a listed message, asked for by itself when the list holds only its id; None when that is gone.
+
+        One that is listed as unsupported tells nobody who wrote it.
+        """
         if "from" not in one and not one.get("is_unsupported"):
             try:
-                one = (await self.look(lent, text_of(one.get("id")), {"fields": FIELDS}, waited)).body
+                detail = await self.look(lent, text_of(one.get("id")), {"fields": FIELDS}, waited)
+                one = {**one, **detail.body}
             except GraphFailure as failure:
                 if failure.fault is Fault.GONE:
                     return None
@@ -172,10 +183,10 @@ def text_of(value: object) -> str:
 
 
 def moment(value: object) -> int:
-    """Return a time in milliseconds from ISO text or UNIX seconds; 0 when it is neither."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return int(value * 1000)
+    """Return a time in milliseconds from ISO text or UNIX seconds, also as text; 0 when it is none of these."""
+    text = "" if isinstance(value, bool) else str(value)
     try:
-        return int(datetime.fromisoformat(str(value)).timestamp() * 1000)
-    except ValueError:
+        seconds = float(text) if UNIX_TIME.fullmatch(text) else datetime.fromisoformat(text).timestamp()
+        return max(0, int(seconds * 1000))
+    except (ValueError, OverflowError):
         return 0

@@ -17,7 +17,11 @@ from services.responder.metrics import ResponderMetrics
 from services.responder.model import FOREVER
 from services.responder.openai_writer import OpenAIWriter, openai_client
 from services.responder.outside import BreakerOpen, Lent, ModelBreakerOpen, ModelDown, ModelRefused, Turn
+from services.responder.settle import Sight, sight
+from services.responder.times import Times
+from services.responder.words import digest
 from tests.responder.fakes import SCOPED, A
+from tests.responder.stores import a_part
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "graph"
 LEO = "6900000000000046"
@@ -143,9 +147,9 @@ async def test_a_conversation_is_read_message_by_message_when_the_list_holds_onl
     async with instagram(answer) as api:
         reading = await api.read(LENT, LEO)
     assert reading.whole
-    assert [(one.sender, bool(one.text)) for one in reading.messages] == [(A, True), (LEO, False), ("", False)]
+    assert [(one.sender, bool(one.text)) for one in reading.messages] == [(A, True), (LEO, False)]
     assert reading.messages[1].at == 1_790_855_910_000
-    assert reading.hidden == ()
+    assert reading.hidden == (1_790_855_880_000,)  # listed as unsupported: nobody knows whose it is
 
 
 async def test_a_message_that_is_gone_is_known_to_be_hidden():
@@ -158,8 +162,37 @@ async def test_a_message_that_is_gone_is_known_to_be_hidden():
 
     async with instagram(answer) as api:
         reading = await api.read(LENT, LEO)
-    assert len(reading.hidden) == 2
+    assert len(reading.hidden) == 3
     assert all(0 < at < FOREVER for at in reading.hidden)
+
+
+CUSTOMERS = {"id": "old", "created_time": "2026-10-01T11:00:00+0000", "from": {"id": LEO}, "message": "Bread?"}
+PERSONS = {"id": "new", "created_time": "2026-10-01T12:00:03+0000", "from": {"id": A}, "message": "Yes, bread."}
+
+
+@pytest.mark.parametrize(
+    ("newest", "shows"),
+    [
+        (PERSONS, Sight.PRESENT),
+        (PERSONS | {"created_time": "1790856003"}, Sight.PRESENT),
+        (PERSONS | {"created_time": "soon"}, Sight.UNREADABLE),
+        ({name: PERSONS[name] for name in ("id", "from", "message")}, Sight.UNREADABLE),
+        ({"id": "new", "created_time": PERSONS["created_time"], "is_unsupported": True}, Sight.UNREADABLE),
+        ({"id": "new", "created_time": "2026-10-01T11:30:00+0000", "is_unsupported": True}, Sight.ABSENT),
+        (PERSONS | {"from": {}}, Sight.UNREADABLE),
+        ({name: PERSONS[name] for name in ("created_time", "from", "message")}, Sight.UNREADABLE),
+    ],
+)
+async def test_a_message_of_which_not_all_can_be_read_is_no_proof_that_the_reply_is_absent(newest, shows):
+    async def answer(request):
+        if request.path.endswith("/me/conversations"):
+            return fixture("conversation_of_person")
+        return web.json_response({"messages": {"data": [newest, CUSTOMERS]}})
+
+    async with instagram(answer) as api:
+        reading = await api.read(LENT, LEO)
+    part = a_part(sha256=digest("Yes, bread."), sending_at=1_790_856_000_000)
+    assert sight(part, reading, ours={A, SCOPED[A]}, known=set(), times=Times())[0] is shows
 
 
 async def test_no_conversation_is_no_proof():
@@ -242,6 +275,11 @@ async def test_a_post_that_nobody_answers_may_have_arrived_and_one_refused_at_th
         ("never", 0),
         (None, 0),
         (True, 0),
+        ("1790855910", 1_790_855_910_000),
+        ("1790855910.5", 1_790_855_910_500),
+        (float("inf"), 0),
+        (-1, 0),
+        ("", 0),
     ],
 )
 def test_times_come_as_iso_text_or_unix_seconds(value, ms):
