@@ -87,6 +87,9 @@ def refresh(account: AccountId, *, as_json: AsJson = False) -> None:
     show_one({"outcome": answer.outcome, **facts(answer.account)}, as_json=as_json)
     if answer.outcome not in {"refreshed", "too_young"}:
         raise Problem(f"not refreshed: {answer.outcome}")
+    if answer.outcome == "too_young":
+        planned = moment(answer.account.next_refresh_at_ms)
+        typer.echo(f"igbot: the token is younger than 24 hours; it stays planned for {planned}", err=True)
 
 
 @app.command()
@@ -118,8 +121,12 @@ def _last_message(account: str) -> dict[str, Any]:
     except Problem as problem:
         return {"check": "last message", "ok": True, "found": f"not known: {problem}", "advice": ""}
     last = max((one.last_message_at_ms for one in answer.conversations), default=0)
-    found = f"{datetime.fromtimestamp(last / 1000, UTC):%Y-%m-%d %H:%M} UTC" if last else "none yet"
-    return {"check": "last message", "ok": True, "found": found, "advice": ""}
+    return {"check": "last message", "ok": True, "found": moment(last) if last else "none yet", "advice": ""}
+
+
+def moment(at_ms: int) -> str:
+    """A time for people."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _list(account: str) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ async def refresh(ports: Ports, account: Account) -> RefreshOutcome:
             await replan(ports, account, None)
             return RefreshOutcome.REFUSED
         if not schedule.may_refresh(token.issued_at, now):
-            await replan(ports, account, token.issued_at + schedule.MIN_AGE)
+            await replan(ports, account, standing(account, now) or token.issued_at + schedule.MIN_AGE)
             return RefreshOutcome.TOO_YOUNG
         return await trade(ports, account, token)
     except state.LostLease:
@@ -116,10 +116,19 @@ async def not_refreshed(ports: Ports, account: Account, token: Token, failure: G
 async def later(
     ports: Ports, account: Account, token: Token, outcome: RefreshOutcome, *, wait: float = 0
 ) -> RefreshOutcome:
-    """Plan another try and let the account go."""
+    """Plan another try, unless the refresh was not due yet, and let the account go."""
+    if stands := standing(account, ports.clock.now()):
+        await replan(ports, account, stands)
+        return outcome
     retry_at = schedule.retry_refresh(ports.clock.now(), token.expires_at, account.failures, ports.chance, wait)
     await ports.accounts.change(account.account, lambda found: state.refresh_failed(found, account.fence, retry_at))
     return outcome
+
+
+def standing(account: Account, now: datetime) -> datetime | None:
+    """Return a plan that has not come yet: then somebody asked, and what came of it must not undo the plan's chance."""
+    planned = account.plan.refresh_at
+    return planned if planned and planned > now else None
 
 
 async def replan(ports: Ports, account: Account, at: datetime | None) -> None:

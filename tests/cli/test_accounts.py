@@ -97,6 +97,14 @@ def test_a_refresh_says_what_came_of_it(igbot, tokens, outcome, code):
     assert outcome in ran.out
 
 
+def test_a_token_that_is_too_young_is_told_with_its_plan(igbot, tokens):
+    shop = pb.Account(account="1", next_refresh_at_ms=1_790_000_000_000)
+    tokens.answers["Refresh"] = pb.RefreshResponse(account=shop, outcome="too_young")
+    ran = igbot("accounts", "refresh", "1")
+    assert "younger than 24 hours" in ran.err
+    assert "2026-09-21" in ran.err
+
+
 def test_a_check_that_finds_something_is_exit_code_one(igbot, tokens):
     good = pb.Finding(check="token", ok=True, found="works")
     bad = pb.Finding(check="subscription", ok=False, found="no webhooks", advice="connect again")

@@ -1,5 +1,6 @@
 """Refreshing tokens and looking after accounts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from services.tokens import connect, disconnect, judge, keep_alive, schedule, st
 from services.tokens.judge import Reports
 from services.tokens.metrics import RefreshOutcome, SubscriptionOutcome
 from services.tokens.ports import Chore
-from tests.tokens.fakes import A, B, profile, refusal, silence
+from tests.tokens.fakes import BASE, A, B, profile, refusal, silence
 
 
 class PowerCut(BaseException):
@@ -54,7 +55,25 @@ async def test_no_token_is_refreshed_before_24_hours_of_age(here):
     assert await keep_alive.refresh_now(here.ports, A.account) == RefreshOutcome.TOO_YOUNG
     assert "refresh" not in here.meta.calls
     here.clock.tick(minutes=5)
-    assert await keep_alive.refresh_next(here.ports) == RefreshOutcome.REFRESHED
+    assert await keep_alive.refresh_now(here.ports, A.account) == RefreshOutcome.REFRESHED
+
+
+async def test_a_refresh_that_is_due_too_early_waits_until_the_token_is_old_enough(here):
+    row = await here.connected()
+    await here.store.change(A.account, lambda found: replace(found, plan=replace(found.plan, refresh_at=BASE)))
+    assert await keep_alive.refresh_next(here.ports) == RefreshOutcome.TOO_YOUNG
+    assert (await here.row()).plan.refresh_at == row.token.issued_at + schedule.MIN_AGE
+
+
+@pytest.mark.parametrize(("days", "fault"), [(0, None), (2, silence()), (2, refusal(2, 500)), (2, refusal(100))])
+async def test_a_request_that_cannot_be_carried_out_leaves_the_plan_as_it_is(here, days, fault):
+    before = await here.connected()
+    here.clock.tick(days=days)
+    here.meta.fault_of = lambda _: fault
+    assert await keep_alive.refresh_now(here.ports, A.account) != RefreshOutcome.REFRESHED
+    after = await here.row()
+    assert after.plan.refresh_at == before.plan.refresh_at
+    assert (after.lease_until, after.failures) == (None, 0)
 
 
 async def test_a_refusal_for_its_age_is_no_dead_token(here):
