@@ -93,9 +93,10 @@ def next_step(row: Conversation, account: Account, *, now: int, times: Times, po
     look = due_look(row, now)
     if look:
         return look
-    if row.reply is not None and not row.failed:
-        if account.state == AccountState.DISCONNECTED and any(p.state is PartState.READY for p in row.reply.parts):
-            return Change(ledger.drop_unsent(row))
+    ready = row.reply is not None and any(part.state is PartState.READY for part in row.reply.parts)
+    if ready and account.state == AccountState.DISCONNECTED:
+        return Change(ledger.drop_unsent(row))
+    if row.reply is not None and not (ready and row.failed):
         return reply_step(row, row.reply, now=now, times=times)
     return message_step(row, account, now=now, times=times, policy=policy)
 
@@ -227,7 +228,8 @@ def rest(row: Conversation, until: int | None, reason: Wait | None, *, now: int,
     if until is not None:
         until = max(until, now + times.pass_floor)
     recent = tuple(at for at in row.replied_at if at > now - DAY)
-    failed = row.failed and bool(row.unanswered)  # whom a person answered, nobody needs to look after any more
+    open_still = bool(row.unanswered) or row.reply is not None
+    failed = row.failed and open_still  # whom a person answered, nobody needs to look after any more
     return Rest(replace(row, due_at=until, waiting_for=reason, replied_at=recent, failed=failed))
 
 

@@ -192,7 +192,7 @@ class People:
             if not reply.parts[part].text:
                 raise Undeliverable("text_gone: the retention took the words away; write to the person anew")
             again = self.words(row, reply.parts[part].text, f"{reply_id}-{part}-again")
-            await self.hand_in(row, again.id, lambda one, now: with_words(one, again, now))
+            await self.hand_in(row, again.id, lambda one, now: record.with_words(one, again, now))
         await self.change(row, lambda one: replace(one, held=tuple(each for each in one.held if each != reply_id)))
         settled = replace(reply.parts[part], state=PartState.DROPPED)
         await self.store.sends.put(ending.closed(ledger.with_part(reply, settled)))
@@ -211,7 +211,7 @@ class People:
             one = record.silenced(one)  # what the bot was about to answer is unanswered again
             answering = replace(self.words(one, text, reply_id), answers=one.unanswered)
             pause = Pause(since=now, until=now + self.policy.takeover)
-            return replace(with_words(one, answering, now), unanswered=(), pauses=(*one.pauses, pause))
+            return replace(record.with_words(one, answering, now), unanswered=(), pauses=(*one.pauses, pause))
 
         await self.hand_in(row, reply_id, said)
         return await self.outcome(row, reply_id)
@@ -287,17 +287,3 @@ class People:
         self.book.ids.clear()
         log.info("conversations_erased", whole_account=not person, documents=erased)
         return erased
-
-
-def with_words(row: Conversation, reply: Reply, now: int) -> Conversation:
-    """Put a person's words into the row; what the bot had not sent yet is given up."""
-    row = record.silenced(row)
-    if row.reply is not None:
-        raise Unavailable("a reply is being sent in this conversation; try again in a moment")
-    return replace(
-        row,
-        reply=reply,
-        version=row.version + 1,
-        due_at=now,
-        waiting_for=None,
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from services.common.errors import Unavailable
 from services.responder import ledger
 from services.responder.message import HUMAN, Author, Message
 from services.responder.metrics import Skip
@@ -22,6 +23,7 @@ from services.responder.model import (
     PartState,
     Pause,
     Pending,
+    Reply,
 )
 from services.responder.model import Wait as Waits
 from services.responder.times import DAY, SECOND, Policy, Times
@@ -255,6 +257,22 @@ def silenced(row: Conversation) -> Conversation:
     if row.reply is None or row.reply.author is Author.HUMAN:
         return row
     return ledger.drop_unsent(row)
+
+
+def with_words(row: Conversation, reply: Reply, now: int) -> Conversation:
+    """Put a person's words into the row; what the bot had not sent yet is given up."""
+    row = silenced(row)
+    if row.reply is not None:
+        raise Unavailable("a reply is being sent in this conversation; try again in a moment")
+    return replace(
+        row,
+        reply=reply,
+        version=row.version + 1,
+        failed=False,  # a person looks after it
+        tries=0,
+        due_at=now,
+        waiting_for=None,
+    )
 
 
 def retry(row: Conversation, *, now: int) -> Conversation:

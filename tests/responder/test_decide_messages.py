@@ -1,5 +1,7 @@
 """When the bot answers: windows, age, stop words, what is taken back or edited, outages, faults, superseded texts."""
 
+import asyncio
+
 import pytest
 
 from services.responder.outside import ModelDown, ModelRefused
@@ -407,6 +409,66 @@ async def test_a_failed_conversation_that_a_person_answers_is_failed_no_more(tow
     await town.run(for_ms=3 * SECOND)
     assert not (await town.row()).failed
     assert (await town.row()).unanswered == ()
+
+
+async def fail_in_hand(town, text="answer 1"):
+    """A reply in hand meets a fault that nobody foresaw, until the conversation is given up."""
+    message = await town.say("hello")
+    town.writer.script = [text]
+    town.instagram.script = ["ok", REFUSED_CONNECTION] if text is LONG else [REFUSED_CONNECTION]
+    await town.advance(2 * SECOND)
+    pace = town.poster.pace
+
+    async def broken(_account):
+        raise RuntimeError("nobody foresaw this")
+
+    town.poster.pace = broken
+    await town.run(for_ms=2 * HOUR)
+    town.poster.pace = pace
+    return message
+
+
+async def test_a_conversation_that_fails_with_a_reply_in_hand_is_listed_and_carried_on_by_retry(town):
+    message = await fail_in_hand(town)
+    row = await town.row()
+    assert (row.failed, row.due_at, row.unanswered, await town.parts()) == (True, None, (), ["ready"])
+    assert [one.person for one in await town.people.find(account=A, state="failed", limit=9)] == [ANNA]
+    assert (await town.store.conversations.figures([])).failed == 1
+    await town.people.retry(A, ANNA)
+    await town.run()
+    assert town.got() == ["answer 1"]
+    assert (await town.answered_by(message)).startswith("reply")
+    assert not (await town.row()).failed
+
+
+@pytest.mark.parametrize("how", ["typed in Instagram", "written through igbot", "disconnected"])
+async def test_a_conversation_that_failed_with_a_reply_in_hand_is_ended(town, how):
+    message = await fail_in_hand(town)
+    if how == "typed in Instagram":
+        await town.human("a person")
+    elif how == "disconnected":
+        town.tokens.connect(A, "disconnected")
+        await town.book.mirror()
+        await town.people.retry(A, ANNA)
+    else:
+        saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
+        await asyncio.sleep(0.02)
+        await town.run(for_ms=MINUTE)
+        assert (await saying).outcome == "sent"
+    await town.run()
+    row = await town.row()
+    assert (row.failed, row.reply) == (False, None)
+    assert await town.answered_by(message) == ("disconnected" if how == "disconnected" else "human")
+
+
+async def test_a_reply_that_failed_half_sent_is_finished_when_a_person_takes_over(town):
+    message = await fail_in_hand(town, LONG)
+    assert await town.parts() == ["sent", "ready"]
+    await town.human("a person")
+    await town.run()
+    row = await town.row()
+    assert (row.failed, row.reply, len(town.got())) == (False, None, 1)
+    assert (await town.answered_by(message)).startswith("reply")
 
 
 async def test_retry_makes_a_failed_conversation_due_at_once(town):
