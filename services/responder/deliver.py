@@ -33,7 +33,7 @@ from services.responder.incoming import (
     person_of,
     wrong,
 )
-from services.responder.message import Kind, Message, Stored, key_of
+from services.responder.message import Author, Kind, Message, Stored, key_of
 from services.responder.metrics import Skip
 from services.responder.model import Conversation
 from services.responder.pauses import caught_up
@@ -257,7 +257,8 @@ class Deliver:
                 row = record.take_back(row, key_of(account.account, kind, event.mid), now=now)
             return row
         if event.kind is IncomingKind.EDIT:
-            return record.edit(row, message, stop=stop, start=start, now=now) if message.recorded_at else row
+            counts = message.recorded_at and message.author is Author.CUSTOMER
+            return record.edit(row, message, stop=stop, start=start, now=now) if counts else row
         if event.kind not in SAID or event.standby:
             return row
         if is_outgoing(event, account):

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services.responder.message import Kind
 from services.responder.outside import ModelDown, ModelRefused
 from tests.responder.fakes import REFUSED_CONNECTION, SILENCE, A
 from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, opened
@@ -169,6 +170,19 @@ async def test_an_edit_may_make_a_stop_word_and_unmake_one(town, edit_first):
     assert town.got()[0].startswith("Done")
     assert not (await town.row("7")).opted_out
     assert town.got("7") == ["answer 1"]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["with its sides", "without a sender"])
+async def test_what_a_person_of_the_business_edits_to_a_stop_word_opts_nobody_out(town, named):
+    words = await town.human("we close at six")
+    edit = words if named else town.event(mid=words.mid, person="")
+    await town.edit(edit, "Stop")
+    assert (await town.message(words, Kind.ECHO)).text == "Stop"
+    assert not (await town.row()).opted_out
+    town.clock.ms += 13 * HOUR
+    await town.say("hello")
+    await town.run()
+    assert town.got() == ["answer 1"]
 
 
 # --- waiting -------------------------------------------------------------------------------------------------
