@@ -127,8 +127,9 @@ class Deliver:
 
     async def person(self, event: Incoming, account: Account) -> str | None:
         """Return the customer; edits and unsends may come without one and are found by their mid."""
-        if event.sender or event.recipient:
-            return person_of(event, account)
+        person = person_of(event, account) if event.sender or event.recipient else ""
+        if person != "":
+            return person
         keys = [key_of(account.account, kind, event.mid) for kind in (Kind.MESSAGE, Kind.POSTBACK, Kind.ECHO)]
         found = await self.store.messages.get(keys)
         return found[0].person if found else ""
