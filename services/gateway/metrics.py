@@ -169,7 +169,7 @@ class GatewayMetrics:
         )
         self.redis_safe = Gauge(
             "igbot_redis_safe",
-            "1 while Redis is set to lose nothing: noeviction and append-only.",
+            "1 while Redis is set to lose nothing: noeviction, append-only and, where Redis tells, fsync always.",
             registry=registry,
         )
         self.redis_memory = Gauge(

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from services.common.errors import Unavailable
 from services.common.metrics import Dependency
@@ -33,7 +34,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
   if oldest[1] then first = oldest[1][1] end
 end
-return {redis.call('XLEN', KEYS[1]), first, last, redis.call('XLEN', KEYS[2])}
+return {redis.call('XLEN', KEYS[1]), first, last, redis.call('XLEN', KEYS[2]), redis.call('XLEN', KEYS[3])}
 """
 
 
@@ -54,7 +55,7 @@ class Monitor:
         """Look through the first client; after a fail-over all of them must connect anew."""
         self.clients = clients
         self.client = clients[0]
-        self.keys = [f"{prefix}inbox", f"{prefix}dead"]
+        self.keys = [f"{prefix}inbox", f"{prefix}dead", f"{prefix}tasks"]
         self.inbox = inbox
         self.gaps = gaps
         self.metrics = metrics
@@ -87,11 +88,12 @@ class Monitor:
                 await self.leave_replica()
             memory: Any = await self.client.info("memory")
             known = self.inbox.last_id
-            length, first, last, dead = await self.script(keys=self.keys)
+            length, first, last, dead, tasks = await self.script(keys=self.keys)
         self.weigh(int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0)))
         self.metrics.inbox_entries.set(length)
         self.metrics.inbox_oldest.set(max(0.0, (self.now_ms() - place(first)[0]) / 1000) if first else 0)
         self.metrics.dead_letters.set(dead)
+        self.metrics.tasks.set(tasks)
         if place(last) < place(known.encode()):
             self.inbox.last_id = ""
             self.gaps.alarm(InboxLoss.ENTRIES)
@@ -124,11 +126,22 @@ class Monitor:
             wrong.append(f"maxmemory-policy is {policy or 'unknown'}, not noeviction")
         if not persistence.get("aof_enabled"):
             wrong.append("append-only is off")
+        elif (synced := await self.synced()) not in {"always", ""}:
+            wrong.append(f"appendfsync is {synced}, not always")
         self.inspected = time.monotonic()
         self.metrics.redis_safe.set(0 if wrong else 1)
         self.health.note("redis_settings", "; ".join(wrong) or "ok")
         if wrong:
             log.warning("redis_may_lose_messages", found=wrong)
+
+    async def synced(self) -> str:
+        """Return appendfsync; empty where Redis does not tell, as managed ones do not."""
+        async with ours():
+            try:
+                found: Any = await self.client.config_get("appendfsync")
+            except ResponseError:
+                return ""
+        return "".join(value.decode() if isinstance(value, bytes) else str(value) for value in found.values())
 
 
 def place(entry_id: bytes) -> tuple[int, int]:

@@ -118,9 +118,9 @@ class Door(tornado.web.RequestHandler):
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log our own errors in one line; others with their traceback, never with the address."""
         if isinstance(value, BotError):
-            log.warning("request_failed", path=self.request.path, error=f"{typ.__name__}: {value}")
+            log.warning("request_failed", door=self.page, error=f"{typ.__name__}: {value}")
         elif not isinstance(value, tornado.web.HTTPError):
-            log.error("request_crashed", path=self.request.path, exc_info=(typ, value, tb))
+            log.error("request_crashed", door=self.page, exc_info=(typ, value, tb))
 
 
 class Home(Door):
@@ -275,7 +275,8 @@ class Nowhere(Door):
         raise tornado.web.HTTPError(404)
 
     def on_finish(self) -> None:
-        """Say nothing: strangers who look for doors must not fill the log."""
+        """Count it and log nothing: strangers who look for doors must not fill the log."""
+        self.desk.metrics.pages.note(self.page, ending_of_http(self.get_status()), self.request.request_time())
 
 
 def when(at_ms: int) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import structlog
 
 from services.common.errors import Unavailable
-from services.gateway.metrics import GatewayMetrics
 from services.gateway.ports import DeadLetters, DeletionStatus, Responder, Task, Tasks, Tokens
 from services.gateway.secret_words import keyed, new_secret
 from services.gateway.signature import read_signed_request
@@ -48,7 +47,6 @@ class Clerk:
         responder: Responder,
         dead: DeadLetters,
         tenure: Tenure,
-        metrics: GatewayMetrics,
         times: Times,
     ) -> None:
         """Work only while this process's dispatcher is active."""
@@ -57,7 +55,6 @@ class Clerk:
         self.responder = responder
         self.dead = dead
         self.tenure = tenure
-        self.metrics = metrics
         self.times = times
         self.tries: dict[str, tuple[int, float]] = {}
 
@@ -74,7 +71,6 @@ class Clerk:
             found = await self.tasks.open(AT_ONCE)
         except Unavailable:
             return
-        self.metrics.tasks.set(len(found))
         self.tries = {task.id: self.tries[task.id] for task in found if task.id in self.tries}
         for task in found:
             tries, due = self.tries.get(task.id, (0, 0.0))
