@@ -135,7 +135,8 @@ async def ask_for_webhooks(ports: Ports, account: Account, token: str) -> Connec
         fields = await subscription.subscribe(ports.instagram, token)
     except GraphFailure as failure:
         after = await subscription.failed(ports, account, failure)
-        return Connected(after, subscription.WANTED)
+        # A passing fault says nothing of the dashboard, and the next look is minutes away.
+        return Connected(after, () if failure.fault in UNDECIDED else subscription.WANTED)
     after = await subscription.note(ports, account, fields)
     return Connected(after, subscription.missing(fields))
 
