@@ -133,3 +133,20 @@ def test_make_targets_in_documents_exist():
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         assert set(re.findall(r"`make ([a-z0-9-]+)", document.read_text())) <= targets, document.name
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md", "docs/meta-app.md"])
+def test_a_check_of_an_account_names_it(document):
+    told = re.findall(r"igbot accounts\s+(?:check|refresh)\b([^\n`]*)", (ROOT / document).read_text())
+    assert [rest for rest in told if not rest.startswith(" ACCOUNT")] == []
+
+
+def test_two_documents_tell_the_same_memory_of_a_service_at_rest():
+    told = re.search(r"\| memory of a service at rest.*?\| (\d+), (\d+), (\d+) MiB", README)
+    sized = re.search(
+        r"\| service at rest \| gateway (\d+) MiB, tokens (\d+) MiB, responder (\d+) MiB",
+        (ROOT / "docs/operations.md").read_text(),
+    )
+    assert told
+    assert sized
+    assert told.groups() == sized.groups()
