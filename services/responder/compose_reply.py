@@ -19,6 +19,7 @@ from services.responder.metrics import Skip
 from services.responder.model import Conversation, Mark, Part, PartState, Pending, Reply
 from services.responder.outside import Instagram, Lent, ModelDown, Turn, Writer
 from services.responder.ports import Store
+from services.responder.taps import tapped
 from services.responder.times import DAY, MINUTE, Policy
 from services.responder.words import MAX_BYTES, clean, digest, is_word, plain, split
 
@@ -179,7 +180,9 @@ class Composer:
             log.info("first_contact_unread", account=row.account, error=type(error).__name__)
             return replace(row, greeted=True)
         shown = reading.messages if reading else ()
-        await self.store.messages.add(first_contact.history(shown, account, row, now=now))
+        delivered = await tapped(self.store.messages, row.account, row.person, shown)
+        said = [one for one in shown if one.mid not in delivered]
+        await self.store.messages.add(first_contact.history(said, account, row, now=now))
         owned = {one.mid for one in shown if await self.store.sends.owns(row.account, one.mid)}
         return first_contact.greeted(row, shown, account, owned=owned, now=now, policy=self.policy)
 

@@ -15,6 +15,7 @@ from services.responder.message import Kind, key_of
 from services.responder.metrics import ResponderMetrics
 from services.responder.outside import Instagram, Lent, Shown, Tokens
 from services.responder.ports import Store
+from services.responder.taps import tapped
 from services.responder.times import MINUTE, Policy
 
 log = structlog.get_logger(__name__)
@@ -74,7 +75,10 @@ class Gaps:
             key_of(account.account, Kind.ECHO if one.sender in ours else Kind.MESSAGE, one.mid): one for one in shown
         }
         known = {one.key for one in await self.store.messages.get(list(keys))}
-        lost = [as_incoming(one, account, person, ours) for key, one in keys.items() if key not in known]
+        unknown = [one for key, one in keys.items() if key not in known]
+        theirs = [one for one in unknown if one.sender not in ours]
+        delivered = await tapped(self.store.messages, account.account, person, theirs) if theirs else set()
+        lost = [as_incoming(one, account, person, ours) for one in unknown if one.mid not in delivered]
         verdicts = await self.deliver.deliver(lost) if lost else []
         found = sum(verdict.outcome is Outcome.STORED for verdict in verdicts)
         self.metrics.gap_messages.inc(found)

@@ -1,7 +1,6 @@
 """Deliver: every kind of event, in any order, any number of times, from several replicas at once: the same state."""
 
 import asyncio
-import dataclasses
 import json
 import tempfile
 from functools import cache
@@ -308,58 +307,6 @@ async def test_an_unreadable_history_delays_and_prevents_nothing(file):
         await town.say("hello")
         await town.run()
         assert town.got() == ["answer 1"]
-
-
-async def test_the_gap_check_records_and_answers_what_no_delivery_brought(town):
-    await town.say("hello", mid="m1")
-    await town.run()
-    now = town.clock.now()
-    for one in (
-        shown("m1", "hello", now),
-        shown("lost", "are you open?", now + 10 * SECOND),
-        shown("young", "too young", now + 5 * MINUTE),
-        shown("stale", "too old", now - 13 * HOUR),
-    ):
-        town.instagram.put(A, ANNA, one)
-    town.clock.ms += 5 * MINUTE + 30 * SECOND
-    town.instagram.shown[A, ANNA].sort(key=lambda one: -one.at)
-    await town.book.mirror()
-    accounts = await town.store.accounts.all()
-    assert await town.gaps.check_all(accounts) == (1, 1)
-    assert await town.gaps.check_all(accounts) == (1, 0)
-    assert town.metric("igbot_gap_messages_total") == 1
-    await town.run()
-    assert town.writer.asked[-1][-1] == "are you open?"
-
-
-async def test_the_gap_check_leaves_alone_what_was_said_before_the_account_was_connected(town):
-    """A token does not tell when its account was connected: until the token service has, nothing is looked at."""
-    for account in (A, B):
-        town.tokens.connect(account)
-        town.tokens.known[account] = dataclasses.replace(town.tokens.known[account], connected_at=town.clock.now())
-        town.instagram.put(account, ANNA, shown("before", "who are you?", town.clock.now() - MINUTE))
-    await town.book.resolve(A)  # as a delivery does
-    town.clock.ms += 2 * MINUTE
-    assert await town.gaps.check_all(await town.store.accounts.all()) == (0, 0)
-    await town.book.mirror()
-    town.instagram.put(A, ANNA, shown("since", "are you open?", town.clock.now()))
-    town.clock.ms += 2 * MINUTE
-    assert await town.gaps.check_all(await town.store.accounts.all()) == (2, 1)
-    await town.run()
-    assert [asked[-1] for asked in town.writer.asked] == ["are you open?"]
-
-
-async def test_the_gap_check_takes_a_persons_words_for_a_takeover_and_leaves_our_own_alone(town):
-    await town.say("hello")
-    await town.run()
-    town.clock.ms += 2 * MINUTE
-    await town.book.mirror()
-    await town.gaps.check_all(await town.store.accounts.all())
-    assert (await town.row()).pauses == ()
-    town.instagram.put(A, ANNA, shown("typed", "a person", town.clock.now(), A))
-    town.clock.ms += 2 * MINUTE
-    await town.gaps.check_all(await town.store.accounts.all())
-    assert (await town.row()).pauses[-1].mid == "typed"
 
 
 async def test_what_was_erased_stays_out_when_it_is_delivered_again(town):
