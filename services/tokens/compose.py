@@ -88,9 +88,7 @@ async def serve(settings: Settings) -> None:
         log.info("tokens_started", address=str(settings.listen_address), port=server.port)
         await until(stopped, tasks)
         health.stopping = True
-        await server.stop(settings.drain_seconds)
-        await cancel(tasks)
-        await unfinished.finish(settings.drain_seconds)
+        await drain(server, tasks, unfinished, settings.drain_seconds)
 
 
 def declare(registry: CollectorRegistry) -> tuple[CommonMetrics, TokensMetrics]:
@@ -166,6 +164,14 @@ async def until(stopped: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None
     signal.cancel()
     for task in done - {signal}:
         task.result()
+
+
+async def drain(server: RpcServer, tasks: list[asyncio.Task[None]], unfinished: Unfinished, seconds: float) -> None:
+    """Begin nothing more, and let the calls and what outlives their callers end, in one span of seconds for all."""
+    ends = time.monotonic() + seconds
+    await cancel(tasks)
+    await server.stop(seconds)
+    await unfinished.finish(max(0.0, ends - time.monotonic()))
 
 
 async def cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -1,0 +1,45 @@
+"""How the token service stops."""
+
+import asyncio
+import time
+
+from services.tokens.compose import drain
+from services.tokens.unfinished import Unfinished
+
+
+class SlowServer:
+    """A server whose calls take all the grace that they are given."""
+
+    def __init__(self):
+        self.grace = 0.0
+
+    async def stop(self, grace):
+        self.grace = grace
+        await asyncio.sleep(grace)
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_calls_and_what_outlives_them_share_one_drain():
+    unfinished, server = Unfinished(), SlowServer()
+    work = asyncio.ensure_future(unfinished.run(asyncio.Event().wait()))
+    sweep = asyncio.ensure_future(forever())
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    await drain(server, [sweep], unfinished, 0.4)
+    took = time.monotonic() - began
+    assert 0.35 < took < 0.6
+    assert server.grace > 0.3
+    assert sweep.cancelled()
+    work.cancel()
+
+
+async def test_no_work_is_begun_while_calls_end():
+    server, sweep = SlowServer(), asyncio.ensure_future(forever())
+    await asyncio.sleep(0)
+    stopping = asyncio.ensure_future(drain(server, [sweep], Unfinished(), 0.3))
+    await asyncio.sleep(0.05)
+    assert sweep.cancelled()
+    await stopping
