@@ -80,10 +80,10 @@ class HeededInstagram:
         async with self.heeded(lent):
             return await self.instagram.read(lent, person, waited=waited)
 
-    async def talks(self, lent: Lent) -> list[Talk]:
-        """Return the account's conversations, the last active first."""
+    async def talks(self, lent: Lent, *, since: int) -> list[Talk]:
+        """Return the account's conversations that changed since then, the last active first."""
         async with self.heeded(lent):
-            return await self.instagram.talks(lent)
+            return await self.instagram.talks(lent, since=since)
 
     async def username(self, lent: Lent, person: str) -> str:
         """Return the person's username, empty when the profile is hidden."""

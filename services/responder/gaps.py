@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from services.common.account_state import AccountState
+from services.common.errors import BotError, Unavailable
+from services.common.graph import GraphFailure
 from services.responder.account import Account
 from services.responder.deliver import Deliver
 from services.responder.incoming import Incoming, IncomingKind, Outcome
 from services.responder.message import Kind, key_of
 from services.responder.metrics import ResponderMetrics
-from services.responder.outside import Instagram, Lent, Shown, Tokens
+from services.responder.outside import BreakerOpen, Instagram, Lent, Shown, Talk, Tokens
 from services.responder.ports import Store
 from services.responder.taps import tapped
 from services.responder.times import MINUTE, Policy
@@ -22,11 +28,33 @@ log = structlog.get_logger(__name__)
 
 TOO_YOUNG = 1 * MINUTE
 """Younger messages are probably on their way."""
+LATE = 10 * MINUTE
+"""Instagram may list a change of a conversation this late."""
+TOGETHER = 8
+"""Accounts that are looked at side by side: each has its own pace, and waits most of the time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a check came to: accounts that were looked at, messages that were missing, accounts that could not be."""
+
+    accounts: int
+    messages: int
+    skipped: int = 0
+
+
+@dataclass
+class Compared:
+    """What was compared of one account. A person stands here as a keyed hash, which an erasure may leave behind."""
+
+    until: int = 0  # every conversation that changed before was compared
+    talks: dict[bytes, int] = field(default_factory=dict)  # those that changed since -> their updated_at
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass
 class Gaps:
-    """Compares recent messages with the store, one account at a time."""
+    """Compares recent messages with the store, account by account."""
 
     store: Store
     tokens: Tokens
@@ -34,32 +62,57 @@ class Gaps:
     deliver: Deliver
     metrics: ResponderMetrics
     policy: Policy
-    checked: dict[tuple[str, str], int] = field(default_factory=dict)  # conversation -> its updated_at last time
+    compared: dict[bytes, Compared] = field(default_factory=dict)
+    key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
 
-    async def check_all(self, accounts: Sequence[Account]) -> tuple[int, int]:
-        """Check the active ones of these accounts; return how many, and how many messages were missing.
+    async def check_all(self, accounts: Sequence[Account], *, within: float | None = None) -> Looked:
+        """Check the active ones of these accounts, each `within` so many seconds; one that fails stops no other.
 
         When an account was connected is the mirror's news: what was said before is none of our business, so an account
-        of which nobody told that yet waits for it.
+        of which nobody told that yet waits for it. Raises Unavailable when it is no account's fault: the store is down,
+        or the token service for all.
         """
         active = [one for one in accounts if one.state == AccountState.ACTIVE and one.connected_at]
-        found = [await self.check(one) for one in active]
-        return len(active), sum(found)
+        room = asyncio.Semaphore(TOGETHER)
+
+        async def one(account: Account) -> int:
+            async with room, asyncio.timeout(within):
+                return await self.check(account)
+
+        outcomes = await asyncio.gather(*(one(account) for account in active), return_exceptions=True)
+        found, failures = sorted_out(active, outcomes)
+        if failures:
+            await self.store.ping()
+            if not found and all(map(nobodys, failures)):
+                raise failures[0]
+        return Looked(accounts=len(found), messages=sum(found), skipped=len(failures))
 
     async def check(self, account: Account) -> int:
-        """Record what is missing of one account; return how many messages that were."""
-        lent = await self.tokens.lend(account.account)
-        now = self.store.clock.now()
-        missing = 0
-        for talk in await self.instagram.talks(lent):
-            key = (account.account, talk.person)
-            if talk.updated_at < now - self.policy.stale or self.checked.get(key) == talk.updated_at:
-                continue
-            missing += await self.check_talk(account, lent, talk.person)
-            if talk.updated_at < now - TOO_YOUNG:
-                self.checked[key] = talk.updated_at
-        if missing:
-            log.warning("gap_found", account=account.account, messages=missing)
+        """Record what is missing of one account; return how many messages that were.
+
+        It may be stopped anywhere: the next check goes on with the conversations that this one did not reach.
+        """
+        compared = self.compared.setdefault(self.hashed(account.account), Compared())
+        async with compared.turn:
+            lent = await self.tokens.lend(account.account)
+            now = self.store.clock.now()
+            since = max(account.connected_at, now - self.policy.stale, compared.until)
+            missing = 0
+            for talk in await self.instagram.talks(lent, since=since):
+                if talk.updated_at >= since:
+                    missing += await self.check_changed(account, lent, talk, compared)
+            compared.until = max(compared.until, now - LATE)
+            compared.talks = {one: at for one, at in compared.talks.items() if at >= compared.until}
+        return missing
+
+    async def check_changed(self, account: Account, lent: Lent, talk: Talk, compared: Compared) -> int:
+        """Record what is missing of one conversation unless it is as it was when it was compared."""
+        person, now = self.hashed(talk.person), self.store.clock.now()
+        if compared.talks.get(person) == talk.updated_at:
+            return 0
+        missing = await self.check_talk(account, lent, talk.person)
+        if talk.updated_at < now - TOO_YOUNG:
+            compared.talks[person] = talk.updated_at
         return missing
 
     async def check_talk(self, account: Account, lent: Lent, person: str) -> int:
@@ -67,27 +120,60 @@ class Gaps:
         reading = await self.instagram.read(lent, person)
         now = self.store.clock.now()
         oldest = max(account.connected_at, now - self.policy.stale)
-        shown = [
-            one for one in (reading.messages if reading else ()) if oldest <= one.at <= now - TOO_YOUNG and one.mid
-        ]
-        ours = {account.account, account.app_scoped_id} - {""}
-        keys = {
-            key_of(account.account, Kind.ECHO if one.sender in ours else Kind.MESSAGE, one.mid): one for one in shown
-        }
-        known = {one.key for one in await self.store.messages.get(list(keys))}
-        unknown = [one for key, one in keys.items() if key not in known]
-        theirs = [one for one in unknown if one.sender not in ours]
-        delivered = await tapped(self.store.messages, account.account, person, theirs) if theirs else set()
-        lost = [as_incoming(one, account, person, ours) for one in unknown if one.mid not in delivered]
+        shown = [one for one in (reading.messages if reading else ()) if oldest <= one.at <= now - TOO_YOUNG]
+        lost = [as_incoming(one, account, person) for one in await self.unknown(account, person, shown)]
         verdicts = await self.deliver.deliver(lost) if lost else []
         found = sum(verdict.outcome is Outcome.STORED for verdict in verdicts)
         self.metrics.gap_messages.inc(found)
+        if found:
+            log.warning("gap_found", account=account.account, messages=found)
+        if any(verdict.outcome is Outcome.LATER for verdict in verdicts):
+            raise Unavailable("a missing message could not be recorded yet")
         return found
 
+    async def unknown(self, account: Account, person: str, shown: Sequence[Shown]) -> list[Shown]:
+        """Return those shown messages that no delivery brought, neither as a message nor as a tap."""
+        keys = {key_of(account.account, kind_of(one, account), one.mid): one for one in shown}
+        known = {one.key for one in await self.store.messages.get(list(keys))}
+        lost = [one for key, one in keys.items() if key not in known]
+        theirs = [one for one in lost if kind_of(one, account) is Kind.MESSAGE]
+        delivered = await tapped(self.store.messages, account.account, person, theirs) if theirs else set()
+        return [one for one in lost if one.mid not in delivered]
 
-def as_incoming(one: Shown, account: Account, person: str, ours: set[str]) -> Incoming:
+    def hashed(self, name: str) -> bytes:
+        """Return what stands for an id in this process's memory."""
+        return hashlib.blake2b(name.encode(), key=self.key, digest_size=16).digest()
+
+
+def sorted_out(
+    accounts: Sequence[Account], outcomes: Sequence[int | BaseException]
+) -> tuple[list[int], list[BotError | TimeoutError]]:
+    """Return what was found, account by account, and what kept others from being looked at. Raises what is a fault."""
+    found, failures = [], []
+    for account, outcome in zip(accounts, outcomes, strict=True):
+        if isinstance(outcome, int):
+            found.append(outcome)
+        elif isinstance(outcome, (BotError, TimeoutError)):
+            failures.append(outcome)
+            log.info("gap_check_skipped", account=account.account, error=str(outcome) or type(outcome).__name__)
+        else:
+            raise outcome
+    return found, failures
+
+
+def nobodys(failure: BotError | TimeoutError) -> bool:
+    """Whether a failure says nothing of its account: ours, or the token service's."""
+    return isinstance(failure, Unavailable) and not isinstance(failure, (GraphFailure, BreakerOpen))
+
+
+def kind_of(one: Shown, account: Account) -> Kind:
+    """Return the kind under which its delivery would be stored."""
+    return Kind.ECHO if one.sender in {account.account, account.app_scoped_id} else Kind.MESSAGE
+
+
+def as_incoming(one: Shown, account: Account, person: str) -> Incoming:
     """Return a message that Instagram shows as the event that should have come."""
-    outgoing = one.sender in ours
+    outgoing = kind_of(one, account) is Kind.ECHO
     return Incoming(
         kind=IncomingKind.MESSAGE,
         account=account.account,

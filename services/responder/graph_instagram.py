@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -29,6 +29,8 @@ from services.responder.outside import unheard as no_wait
 FIELDS = "id,created_time,from,to,message"
 READABLE = 20
 """Only the newest messages of a conversation can be read in detail."""
+PAGES = 40
+"""An account's list of conversations, 25 a page, is read no further."""
 LEFT_ALONE = "Instagram kept failing for this account"
 
 
@@ -55,7 +57,13 @@ class GraphInstagram:
         )
     )
     readers: dict[str, AsyncLimiter] = field(default_factory=dict)
+    pages: int = PAGES
+    pauses: dict[str, AsyncLimiter] | None = None  # between the reads of whoever has time
     heard: Callable[[str, Usage], None] = unheard  # is told how much of the account's limits is used
+
+    def unhurried(self) -> GraphInstagram:
+        """Return the same for what nobody waits for: it reads once in two seconds an account, in the others' turn."""
+        return replace(self, pauses={})
 
     async def post_text(self, lent: Lent, person: str, text: str, *, human_agent: bool, within: float) -> str:
         """Send one message and return its mid, empty when the answer holds none."""
@@ -98,17 +106,19 @@ class GraphInstagram:
         )
         return Reading(messages=readable, whole=not more and len(many) < READABLE, hidden=hidden)
 
-    async def talks(self, lent: Lent) -> list[Talk]:
-        """Return the account's conversations, the last active first."""
-        answer = await self.look(
-            lent, "me/conversations", {"platform": "instagram", "fields": "id,updated_time,participants"}
-        )
-        found = []
-        for one in rows(answer.body.get("data")):
-            people = [text_of(each.get("id")) for each in rows(mapping(one.get("participants")).get("data"))]
-            person = next((each for each in people if each not in {lent.account, lent.app_scoped_id, ""}), "")
-            if person:
-                found.append(Talk(person=person, updated_at=moment(one.get("updated_time"))))
+    async def talks(self, lent: Lent, *, since: int) -> list[Talk]:
+        """Return the account's conversations that changed since then, the last active first; 1,000 or so at most."""
+        params = {"platform": "instagram", "fields": "id,updated_time,participants"}
+        found: list[Talk] = []
+        for _ in range(self.pages):
+            answer = await self.look(lent, "me/conversations", params)
+            listed = rows(answer.body.get("data"))
+            found += [talk for one in listed if (talk := talk_of(one, lent))]
+            # The address of the next page may hold a token: the cursor is enough.
+            after = text_of(mapping(mapping(answer.body.get("paging")).get("cursors")).get("after"))
+            if not listed or not after or 0 < moment(listed[-1].get("updated_time")) < since:
+                break
+            params = {**params, "after": after}
         return found
 
     async def username(self, lent: Lent, person: str) -> str:
@@ -145,12 +155,12 @@ class GraphInstagram:
         self, lent: Lent, path: str, params: Mapping[str, str], waited: Callable[[float], None] = no_wait
     ) -> Answer:
         """Read, in the account's turn."""
-        if lent.account not in self.readers:
-            self.readers[lent.account] = AsyncLimiter(2, 1)
         began = asyncio.get_running_loop().time()
-        async with self.readers[lent.account]:
-            waited(asyncio.get_running_loop().time() - began)
-            return await self.client.get(path, params, token=revealed(lent))
+        if self.pauses is not None:
+            await limiter(self.pauses, lent.account, calls=1, seconds=2).acquire()
+        await limiter(self.readers, lent.account, calls=2, seconds=1).acquire()
+        waited(asyncio.get_running_loop().time() - began)
+        return await self.client.get(path, params, token=revealed(lent))
 
     @asynccontextmanager
     async def guarded(self, lent: Lent) -> AsyncIterator[None]:
@@ -160,6 +170,20 @@ class GraphInstagram:
                 yield
         except OpenedState as error:
             raise BreakerOpen(LEFT_ALONE) from error
+
+
+def limiter(of: dict[str, AsyncLimiter], account: str, *, calls: float, seconds: float) -> AsyncLimiter:
+    """Return the account's limiter."""
+    if account not in of:
+        of[account] = AsyncLimiter(calls, seconds)
+    return of[account]
+
+
+def talk_of(one: Mapping[str, Any], lent: Lent) -> Talk | None:
+    """Return a listed conversation with the person on its other side, None when nobody is there."""
+    people = [text_of(each.get("id")) for each in rows(mapping(one.get("participants")).get("data"))]
+    person = next((each for each in people if each not in {lent.account, lent.app_scoped_id, ""}), "")
+    return Talk(person=person, updated_at=moment(one.get("updated_time"))) if person else None
 
 
 def revealed(lent: Lent) -> str:

@@ -154,8 +154,8 @@ class Instagram(Protocol):
         """
         ...
 
-    async def talks(self, lent: Lent) -> list[Talk]:
-        """Return the account's conversations, the last active first."""
+    async def talks(self, lent: Lent, *, since: int) -> list[Talk]:
+        """Return the account's conversations that changed since then, the last active first, and perhaps older ones."""
         ...
 
     async def username(self, lent: Lent, person: str) -> str:

@@ -160,8 +160,8 @@ class ConversationsServicer(rpc.ConversationsServicer):
 
     async def CheckGaps(self, request: pb.CheckGapsRequest, context: Context) -> pb.CheckGapsResponse:
         """Look for messages that no delivery brought."""
-        checked, found = await self.gaps.check_all(await self.people.accounts(request.account))
-        return pb.CheckGapsResponse(checked=checked, found=found)
+        looked = await self.gaps.check_all(await self.people.accounts(request.account))
+        return pb.CheckGapsResponse(checked=looked.accounts, found=looked.messages, skipped=looked.skipped)
 
     async def SendInstagramMessage(
         self,

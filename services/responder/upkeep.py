@@ -21,7 +21,8 @@ from services.responder.ports import Store
 log = structlog.get_logger(__name__)
 
 BETWEEN_ACCOUNTS = 2.0
-"""Seconds: the gap check makes at most about half a call a second an account."""
+ONE_ACCOUNT = 30.0
+"""Seconds that the gap check spends on one account at most: in the next round it goes on there."""
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Upkeep:
         """Look for messages that no delivery brought, account by account."""
         for account in await self.store.accounts.all():
             try:
-                await gaps.check_all([account])
+                await gaps.check_all([account], within=ONE_ACCOUNT)
             except (BotError, TimeoutError) as error:
                 log.info("gap_check_skipped", account=account.account, error=str(error))
             except Exception:  # nobody's oddity keeps the others from being looked at

@@ -184,7 +184,7 @@ class FakeInstagram:
         if call in self.fails:
             raise self.fails[call]
 
-    async def talks(self, lent):
+    async def talks(self, lent, *, since):
         self.meet("talks")
         return [
             Talk(person=person, updated_at=found[0].at)

@@ -202,9 +202,52 @@ async def test_no_conversation_is_no_proof():
 
 async def test_the_conversations_of_an_account_name_the_other_side():
     async with instagram(always(lambda: fixture("conversations_list"))) as api:
-        talks = await api.talks(LENT)
+        talks = await api.talks(LENT, since=1_790_855_999_000)
     assert [one.person for one in talks] == [LEO, "6900000000000001"]
     assert talks[0].updated_at == 1_790_855_998_000
+
+
+@pytest.mark.parametrize(
+    ("since", "pages"),
+    [(1_790_855_999_000, 1), (1_790_855_950_000, 2), (1, 3)],
+    ids=["newer-than-all", "between-pages", "older-than-all"],
+)
+async def test_the_list_of_conversations_is_followed_by_its_cursor_as_far_back_as_is_asked(since, pages):
+    asked = []
+
+    async def answer(request):
+        asked.append(request.query.get("after"))
+        assert "next" not in request.query
+        if len(asked) == 3:
+            return web.json_response({"data": []})
+        listed = json.loads((FIXTURES / "conversations_list/200.json").read_text())
+        if len(asked) == 2:
+            for one in listed["data"]:
+                one["updated_time"] = "2026-10-01T11:50:00+0000"
+            listed["paging"]["cursors"]["after"] = "second"
+        return web.json_response(listed)
+
+    async with instagram(answer) as api:
+        talks = await api.talks(LENT, since=since)
+    assert asked == [None, "QVFIUfixtureCursor0001", "second"][:pages]
+    assert len(talks) == 2 * min(pages, 2)
+
+
+async def test_a_list_of_conversations_without_an_end_is_left_after_some_pages():
+    async with instagram(always(lambda: fixture("conversations_list")), pages=3) as api:
+        assert len(await api.talks(LENT, since=1)) == 6
+
+
+async def test_whoever_is_not_in_a_hurry_reads_once_in_two_seconds_and_in_the_others_turn():
+    async with instagram(always(lambda: fixture("conversation_none"))) as api:
+        slow, clock, ends = api.unhurried(), asyncio.get_running_loop().time, []
+        began = clock()
+        for reader in (slow, api, api, slow):
+            await reader.read(LENT, LEO)
+            ends.append(clock() - began)
+    assert ends[1] < 0.3
+    assert 0.4 < ends[2] < 1.5  # the first read counted among the two a second
+    assert 1.8 < ends[3] < 3
 
 
 @pytest.mark.parametrize(

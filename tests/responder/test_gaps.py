@@ -1,13 +1,17 @@
 """The gap check: what Instagram shows and no delivery brought."""
 
+import asyncio
 import dataclasses
+import re
 
 import pytest
 
-from services.responder.incoming import IncomingKind
+from services.common.errors import NotConnected, Unavailable
+from services.responder.gaps import Looked
+from services.responder.incoming import IncomingKind, Outcome, Verdict
 from services.responder.outside import Shown
-from tests.responder.fakes import A, B
-from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, opened
+from tests.responder.fakes import SILENCE, A, B, graph_error
+from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, opened
 
 
 def shown(mid, text, at, sender=ANNA):
@@ -29,8 +33,8 @@ async def test_the_gap_check_records_and_answers_what_no_delivery_brought(town):
     town.instagram.shown[A, ANNA].sort(key=lambda one: -one.at)
     await town.book.mirror()
     accounts = await town.store.accounts.all()
-    assert await town.gaps.check_all(accounts) == (1, 1)
-    assert await town.gaps.check_all(accounts) == (1, 0)
+    assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=1)
+    assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=0)
     assert town.metric("igbot_gap_messages_total") == 1
     await town.run()
     assert town.writer.asked[-1][-1] == "are you open?"
@@ -44,11 +48,11 @@ async def test_the_gap_check_leaves_alone_what_was_said_before_the_account_was_c
         town.instagram.put(account, ANNA, shown("before", "who are you?", town.clock.now() - MINUTE))
     await town.book.resolve(A)  # as a delivery does
     town.clock.ms += 2 * MINUTE
-    assert await town.gaps.check_all(await town.store.accounts.all()) == (0, 0)
+    assert await town.gaps.check_all(await town.store.accounts.all()) == Looked(accounts=0, messages=0)
     await town.book.mirror()
     town.instagram.put(A, ANNA, shown("since", "are you open?", town.clock.now()))
     town.clock.ms += 2 * MINUTE
-    assert await town.gaps.check_all(await town.store.accounts.all()) == (2, 1)
+    assert await town.gaps.check_all(await town.store.accounts.all()) == Looked(accounts=2, messages=1)
     await town.run()
     assert [asked[-1] for asked in town.writer.asked] == ["are you open?"]
 
@@ -110,3 +114,150 @@ async def test_a_tap_that_is_shown_as_a_message_stands_once_in_the_first_prompt(
         await town.deliver(tap)
         await town.run()
         assert town.writer.asked == [["hello", "Where is my order?"]]
+
+
+# --- one account's conversations ---------------------------------------------------------------------------------
+
+
+async def ready(town):
+    """Let the town know its accounts; return them."""
+    await town.book.mirror()
+    return await town.store.accounts.all()
+
+
+async def test_a_conversation_is_compared_again_only_when_it_changed(town):
+    accounts = await ready(town)
+    town.instagram.put(A, ANNA, shown("m1", "are you open?", town.clock.now()))
+    town.instagram.put(A, BEN, shown("m2", "hello", town.clock.now(), BEN))
+    town.clock.ms += 2 * MINUTE
+    assert (await town.gaps.check_all(accounts)).messages == 2
+    town.instagram.put(A, ANNA, shown("m3", "hello?", town.clock.now()))
+    town.clock.ms += 2 * MINUTE
+    assert (await town.gaps.check_all(accounts)).messages == 1
+    await town.gaps.check_all(accounts)
+    assert [person for _, _, person in town.instagram.reads] == [ANNA, BEN, ANNA]
+
+
+async def test_what_was_compared_is_forgotten_and_names_nobody(town):
+    accounts = await ready(town)
+    for n in range(40):
+        person = f"{6_900_000_000_000_100 + n}"
+        town.instagram.put(A, person, shown(f"m{n}", "hello", town.clock.now(), person))
+        town.clock.ms += 2 * MINUTE
+        await town.gaps.check_all(accounts)
+        assert not re.search("6900000|17841", repr(town.gaps.compared))
+    assert len(town.instagram.reads) == 40
+    assert [len(one.talks) for one in town.gaps.compared.values()] < [8]
+
+
+async def test_only_what_changed_since_everything_was_compared_is_listed_again(town):
+    asked = []
+    talks = town.instagram.talks
+
+    async def listed(lent, *, since):
+        asked.append(town.clock.now() - since)
+        return await talks(lent, since=since)
+
+    town.instagram.talks = listed
+    accounts = await ready(town)
+    await town.gaps.check_all(accounts)
+    town.instagram.put(A, ANNA, shown("m1", "listed by Instagram five minutes late", town.clock.now() - 5 * MINUTE))
+    town.clock.ms += MINUTE
+    assert (await town.gaps.check_all(accounts)).messages == 1
+    assert asked == [12 * HOUR, 11 * MINUTE]
+
+
+async def test_a_check_that_was_stopped_goes_on_where_it_was(town):
+    accounts = await ready(town)
+    for n, person in enumerate((ANNA, BEN, "6900000000000003")):
+        town.instagram.put(A, person, shown(f"m{n}", "are you open?", town.clock.now(), person))
+    town.clock.ms += 2 * MINUTE
+    read, slow_ones = town.instagram.read, {BEN}
+
+    async def slow(lent, person, **options):
+        if person in slow_ones:
+            slow_ones.clear()
+            await asyncio.sleep(60)
+        return await read(lent, person, **options)
+
+    town.instagram.read = slow
+    assert await town.gaps.check_all(accounts, within=0.05) == Looked(accounts=0, messages=0, skipped=1)
+    assert await town.gaps.check_all(accounts, within=5) == Looked(accounts=1, messages=2)
+    assert [person for _, _, person in town.instagram.reads] == [ANNA, BEN, "6900000000000003"]
+
+
+async def test_a_message_that_cannot_be_recorded_yet_is_looked_for_again(town):
+    accounts = await ready(town)
+    town.instagram.put(A, ANNA, shown("m1", "are you open?", town.clock.now()))
+    town.clock.ms += 2 * MINUTE
+    deliver = town.gaps.deliver.deliver
+
+    async def later(events):
+        return [Verdict(Outcome.LATER, "tokens_unreachable") for _ in events]
+
+    town.gaps.deliver.deliver = later
+    with pytest.raises(Unavailable):
+        await town.gaps.check_all(accounts)
+    town.gaps.deliver.deliver = deliver
+    assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=1)
+
+
+# --- many accounts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [graph_error(190), graph_error(4), SILENCE, NotConnected("limited"), Unavailable("key"), TimeoutError()]
+)
+async def test_an_account_that_cannot_be_looked_at_keeps_no_other_from_it(file, error):
+    async with opened(file, connected=(A, B)) as town:
+        accounts = await ready(town)
+        for account in (A, B):
+            town.instagram.put(account, ANNA, shown("lost", "are you open?", town.clock.now()))
+        town.clock.ms += 2 * MINUTE
+        lend = town.tokens.lend
+
+        async def lent(account, **options):
+            if account == A:
+                raise error
+            return await lend(account, **options)
+
+        town.tokens.lend = lent
+        assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=1, skipped=1)
+
+
+async def test_an_account_that_cannot_be_looked_at_is_no_reason_to_ask_again_also_alone(town):
+    accounts = await ready(town)
+    town.instagram.fails = {"talks": SILENCE}
+    assert await town.gaps.check_all(accounts) == Looked(accounts=0, messages=0, skipped=1)
+
+
+async def test_what_is_no_accounts_fault_is_a_reason_to_ask_again(file):
+    async with opened(file, connected=(A, B)) as town:
+        accounts = await ready(town)
+        town.tokens.down = True
+        with pytest.raises(Unavailable):
+            await town.gaps.check_all(accounts)
+        town.tokens.down = False
+        town.instagram.put(A, ANNA, shown("lost", "are you open?", town.clock.now()))
+        town.clock.ms += 2 * MINUTE
+        with town.store_down(), pytest.raises(Unavailable):
+            await town.gaps.check_all(accounts)
+
+
+async def test_a_fault_of_the_code_is_raised_after_the_other_accounts_were_looked_at(file):
+    async with opened(file, connected=(A, B)) as town:
+        accounts = await ready(town)
+        for account in (A, B):
+            town.instagram.put(account, ANNA, shown("lost", "are you open?", town.clock.now()))
+        town.clock.ms += 2 * MINUTE
+        read = town.instagram.read
+
+        async def broken(lent, person, **options):
+            if lent.account == A:
+                raise KeyError("oddity")
+            return await read(lent, person, **options)
+
+        town.instagram.read = broken
+        with pytest.raises(KeyError):
+            await town.gaps.check_all(accounts)
+        assert town.metric("igbot_gap_messages_total") == 1

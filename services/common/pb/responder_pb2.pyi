@@ -314,12 +314,14 @@ class CheckGapsRequest(_message.Message):
     def __init__(self, account: _Optional[str] = ...) -> None: ...
 
 class CheckGapsResponse(_message.Message):
-    __slots__ = ("checked", "found")
+    __slots__ = ("checked", "found", "skipped")
     CHECKED_FIELD_NUMBER: _ClassVar[int]
     FOUND_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
     checked: int
     found: int
-    def __init__(self, checked: _Optional[int] = ..., found: _Optional[int] = ...) -> None: ...
+    skipped: int
+    def __init__(self, checked: _Optional[int] = ..., found: _Optional[int] = ..., skipped: _Optional[int] = ...) -> None: ...
 
 class SendInstagramMessageRequest(_message.Message):
     __slots__ = ("account", "person", "text", "request_id")
