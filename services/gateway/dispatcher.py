@@ -157,17 +157,19 @@ class Dispatcher:
         failures = 0
         while not (self.delivered and (failures or not self.hand.finished)):
             await rest(self.times.block, self.ended)
+            if not self.delivered:
+                await asyncio.sleep(self.times.finish)  # under load the next read takes them along
             self.ended.clear()
             ended = self.hand.ended()
             try:
-                await self.finish(ended)
+                with self.hand.acknowledging(ended):
+                    await self.finish(ended)
             except Unavailable as error:
                 failures += 1
                 log.warning("acknowledging_put_off", error=str(error), deliveries=len(ended))
                 await rest(self.hand.pause(failures, self.times.down_first, self.times.down_most), self.stopping)
             else:
                 failures = 0
-                self.hand.forget(ended)
 
     async def finish(self, ended: Sequence[Finished]) -> None:
         """Take what was taken back out of the dead letters, then finish deliveries."""

@@ -38,6 +38,8 @@ class GrpcResponder:
     def __init__(self, channel: Channel, deliver_seconds: float, long_seconds: float) -> None:
         """Use a channel that reconnects by itself."""
         self.channel = channel
+        self.made: Any = None
+        self.stub: Any = None
         self.deliver_seconds = deliver_seconds
         self.long_seconds = long_seconds
 
@@ -46,14 +48,19 @@ class GrpcResponder:
         request = pb.DeliverRequest(events=[written(entry, event) for entry, event in events])
         try:
             with self.channel.watch():
-                answer = await self.channel.stub(rpc.ResponderStub).Deliver(
-                    request, timeout=self.deliver_seconds, metadata=outgoing()
-                )
+                answer = await self.deliverer()(request, timeout=self.deliver_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise fault(error) from error
         if len(answer.verdicts) != len(events):
             raise ResponderFault("the responder gave another number of verdicts")
         return [read(verdict.outcome, verdict.reason) for verdict in answer.verdicts]
+
+    def deliverer(self) -> Any:
+        """Return the call of Deliver on today's channel; making a stub for each call costs as much as its message."""
+        channel = self.channel.channel()
+        if channel is not self.made:
+            self.made, self.stub = channel, self.channel.stub(rpc.ResponderStub)
+        return self.stub.Deliver
 
     async def check_gaps(self) -> int:
         """Compare every account's recent messages with the store; return how many were missing."""

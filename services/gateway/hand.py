@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from random import Random
 
@@ -54,6 +55,7 @@ class Hand:
         self.ready: deque[Group] = deque()
         self.parked: list[tuple[float, int, Group]] = []
         self.finished: list[Delivery] = []
+        self.leaving: set[str] = set()
         self.shelved: dict[str, tuple[float, int]] = {}
         self.taken_back: list[str] = []
         self.gone: dict[str, None] = {}
@@ -234,8 +236,24 @@ class Hand:
         return longest * (0.5 + self.random.random() / 2)
 
     def ended(self) -> list[Finished]:
-        """Return the finished deliveries; they stay in hand until `forget`."""
-        return [Finished(one.entry.id, tuple(filter(self.may_be_kept, one.dead))) for one in self.finished]
+        """Return the finished deliveries that nobody acknowledges yet; they stay in hand until `forget`."""
+        there = (one for one in self.finished if one.entry.id not in self.leaving)
+        return [Finished(one.entry.id, tuple(filter(self.may_be_kept, one.dead))) for one in there]
+
+    def ended_plainly(self) -> list[Finished]:
+        """Return those that leave nothing to put aside or to scrub before: whoever reads next may acknowledge them."""
+        return [] if self.taken_back or not self.finished else [one for one in self.ended() if not one.dead]
+
+    @contextmanager
+    def acknowledging(self, ended: Sequence[Finished]) -> Iterator[None]:
+        """Keep others from acknowledging the same deliveries; drop them afterwards, unless it failed."""
+        names = {one.id for one in ended}
+        self.leaving |= names
+        try:
+            yield
+            self.forget(ended)
+        finally:
+            self.leaving -= names
 
     def forget(self, ended: Sequence[Finished]) -> None:
         """Drop deliveries that are acknowledged."""
@@ -250,5 +268,6 @@ class Hand:
         self.ready.clear()
         self.parked.clear()
         self.finished.clear()
+        self.leaving.clear()
         self.shelved.clear()
         self.size = 0

@@ -13,17 +13,16 @@ from services.gateway.works import Work
 
 log = structlog.get_logger(__name__)
 
-CALM = 10
 MOST = 200  # ids a line, so that none is longer than what collectors of logs take in one piece
 
 
 def tell(works: Sequence[Work], verdicts: Sequence[Verdict]) -> None:
-    """Log what became of a call's events: one line each in calm times, one for many under load.
+    """Log what became of a call's events: a whole line of an event that came alone, one line for many together.
 
-    A line costs a sixth of all that the gateway does for a delivery. Under load it names the deliveries' ids alone; the
+    A line costs a sixth of all that the gateway does for a delivery. That for many names the deliveries' ids alone; the
     responder's line of each event has the same id, with the message and the verdict.
     """
-    if len(works) > CALM:
+    if len(works) > 1:
         for start in range(0, len(works), MOST):
             page, said = works[start : start + MOST], verdicts[start : start + MOST]
             counts = Counter(WORDS[one.outcome] for one in said)

@@ -82,10 +82,15 @@ class Intake:
             await rest(self.times.block / 20, self.stopping)
 
     async def read_new(self) -> None:
-        """Read new entries; soon after the last read let some gather first, unless many are waiting already."""
+        """Read new entries, and acknowledge in the same round trip what has ended since the last one.
+
+        Soon after the last read some gather first, unless many are waiting already.
+        """
         if not self.more:
             await asyncio.sleep(max(0.0, self.read_at + self.times.gather - time.monotonic()))
-        entries = await self.stream.fresh(self.bodies, self.times.block)
+        ended = self.hand.ended_plainly()
+        with self.hand.acknowledging(ended):
+            entries = await self.stream.fresh(self.bodies, self.times.block, ended)
         self.more = len(entries) >= self.bodies
         self.read_at = time.monotonic()
         await self.take_up(entries)

@@ -72,8 +72,11 @@ class Finished:
 class Stream(Protocol):
     """The inbox as the dispatcher reads it; everything raises Unavailable, and GroupLost when the group is gone."""
 
-    async def fresh(self, count: int, wait: float) -> list[Entry]:
-        """Return new entries, after at most `wait` seconds; they are pending from now on."""
+    async def fresh(self, count: int, wait: float, finished: Sequence[Finished] = ()) -> list[Entry]:
+        """Return new entries, after at most `wait` seconds; they are pending from now on.
+
+        First finish deliveries that leave no dead letters.
+        """
 
     async def pending(self, after: str, count: int) -> list[str]:
         """Return ids of entries that were read and not finished, from the oldest after `after`."""

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from services.common.errors import Unavailable
 from services.gateway.ports import DeadLetter, Entry, Finished, GroupLost
-from services.gateway.wire import Wire
+from services.gateway.wire import Command, Wire
 
 GROUP = "igbot"
 CONSUMER = "dispatcher"
@@ -49,14 +49,15 @@ class RedisStream:
         self.dead = f"{prefix}dead"
         self.seconds = seconds
 
-    async def fresh(self, count: int, wait: float) -> list[Entry]:
-        """Return new entries, after at most `wait` seconds; they are pending from now on."""
+    async def fresh(self, count: int, wait: float, finished: Sequence[Finished] = ()) -> list[Entry]:
+        """Return new entries, after at most `wait` seconds; they are pending from now on. First finish deliveries."""
         block = max(1, int(wait * 1000))
-        command = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "BLOCK", block, "STREAMS", self.inbox, ">")
+        read = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "BLOCK", block, "STREAMS", self.inbox, ">")
         async with ours():
-            (found,) = await self.reader.exchange([command], wait + self.seconds)
-            raise_error(found)
-        return [entry(*row) for _, rows in found or [] for row in rows]
+            replies = await self.reader.exchange([*self.finishing(finished), read], wait + self.seconds)
+            for reply in replies:
+                raise_error(reply)
+        return [entry(*row) for _, rows in replies[-1] or [] for row in rows]
 
     async def pending(self, after: str, count: int) -> list[str]:
         """Return ids of entries that were read and not finished, from the oldest after `after`."""
@@ -78,14 +79,17 @@ class RedisStream:
 
     async def finish(self, finished: Sequence[Finished]) -> None:
         """Put dead letters aside, acknowledge and delete, all or nothing for each delivery."""
-        plain = [one.id for one in finished if not one.dead]
-        for start in range(0, len(plain), MOST_IDS):
-            ids = plain[start : start + MOST_IDS]
-            await self.command("EVAL", FINISH_PLAIN, 1, self.inbox, GROUP, *ids)
+        for command in self.finishing([one for one in finished if not one.dead]):
+            await self.command(*command)
         for one in finished:
             if one.dead:
                 fields = [field for letter in one.dead for field in dead_fields(letter)]
                 await self.command("EVAL", FINISH, 2, self.inbox, self.dead, GROUP, one.id, *fields)
+
+    def finishing(self, plain: Sequence[Finished]) -> list[Command]:
+        """Return the commands that finish deliveries without dead letters."""
+        pages = [plain[start : start + MOST_IDS] for start in range(0, len(plain), MOST_IDS)]
+        return [("EVAL", FINISH_PLAIN, 1, self.inbox, GROUP, *(one.id for one in page)) for page in pages]
 
     async def create(self) -> bool:
         """Make the group from the stream's first entry on; say whether it was missing."""

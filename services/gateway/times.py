@@ -20,9 +20,9 @@ class Times:
     stand_by: float = 0.5  # between two tries to become the active dispatcher
     sweep: float = 2.0  # between two passes over the pending entries
     block: float = 0.5  # the longest wait inside one read
-    gather: float = (
-        0.008  # under load reads come no faster: each read, call and acknowledgement costs the same for many
-    )
+    # Under load reads come no faster: each read, call and acknowledgement costs the same for many.
+    gather: float = 0.01
+    finish: float = 0.02  # what has ended is acknowledged by then, with a read or without
     answer: float = 2.0  # Redis answers a command of the dispatcher by then
     deliver: float = 10.0
     down_first: float = 0.1  # the responder is down: first and longest pause

@@ -1,11 +1,12 @@
 import asyncio
 import time
+from dataclasses import replace
 
 import grpc
 import pytest
 
 from services.common.pb import responder_pb2 as pb
-from tests.gateway.world import ACCOUNT, BASE, delivery, gateway_process, message, responding, until
+from tests.gateway.world import ACCOUNT, BASE, TIMES, delivery, gateway_process, message, responding, until
 from tests.ports import free_port
 
 LATER = pb.Verdict(outcome=pb.OUTCOME_LATER, reason="tokens unreachable")
@@ -29,6 +30,21 @@ async def test_a_delivery_reaches_the_responder_once_and_leaves_redis(world):
     assert event.delivery == entry
     await until(lambda: world.inbox() == 0)
     assert pending(world) == 0
+
+
+async def test_what_has_ended_leaves_redis_while_nothing_new_comes(world):
+    world.start(times=replace(TIMES, block=30.0))
+    put(world, delivery(message(1)))
+    await until(lambda: world.responder.events)
+    await until(lambda: world.inbox() == 0, seconds=5)
+
+
+async def test_under_load_a_read_takes_acknowledgements_along(world):
+    world.start(times=replace(TIMES, finish=30.0))
+    for n in range(20):
+        put(world, delivery(message(n)))
+        await until(lambda: len(world.responder.events) > n)  # noqa: B023 - looked at in this turn
+    await until(lambda: world.inbox() <= 1)
 
 
 async def test_only_one_of_two_gateways_dispatches_and_the_other_takes_over_when_it_stops(world):
@@ -85,8 +101,8 @@ async def test_an_entry_whose_reading_was_lost_is_taken_up_within_seconds(world)
     real = gateway.dispatcher.stream.fresh
     lost: list[object] = []
 
-    async def forgetful(count, wait):
-        entries = await real(count, wait)
+    async def forgetful(*asked):
+        entries = await real(*asked)
         if not lost:
             lost.extend(entries)
             return []

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from random import Random
 
 from services.gateway.hand import MOST_EVENTS, Hand
@@ -238,3 +239,26 @@ def test_what_was_taken_back_is_remembered_for_the_dead_letters():
     hand = hand_with(delivery(message(1, is_deleted=True)))
     settle(hand, hand.batch(0))
     assert hand.taken_back == ["m1"]
+
+
+def test_a_delivery_is_acknowledged_by_one_at_a_time_and_again_when_that_failed():
+    hand = hand_with(delivery(message(1)), delivery(message(2)))
+    settle(hand, hand.batch(0))
+    (first, _) = hand.ended()
+    with suppress(ConnectionError), hand.acknowledging([first]):
+        assert ended(hand) == ["1-0"]
+        raise ConnectionError
+    assert ended(hand) == ["0-0", "1-0"]
+    with hand.acknowledging([first]):
+        assert hand.has("0-0", 0)
+    assert ended(hand) == ["1-0"]
+    assert not hand.has("0-0", 0)
+
+
+def test_a_read_acknowledges_only_what_leaves_nothing_to_put_aside_or_to_scrub_before():
+    hand = hand_with(delivery(message(1)), b"no json")
+    settle(hand, hand.batch(0))
+    assert [one.id for one in hand.ended_plainly()] == ["0-0"]
+    hand.take_up(Entry("9-0", BASE, delivery(message(9, is_deleted=True))))
+    settle(hand, hand.batch(0))
+    assert hand.ended_plainly() == []

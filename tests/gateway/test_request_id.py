@@ -81,14 +81,14 @@ def works(count):
     return [Work(Delivery(entry), item.what, item.source) for entry in entries for item in read(entry)]
 
 
-def test_a_few_events_have_a_line_each_and_many_share_one():
+def test_an_event_that_comes_alone_has_a_line_and_many_share_one():
     stored = Verdict(Outcome.STORED, "")
     with capture_logs() as lines:
+        tell(works(1), [Verdict(Outcome.LATER, "x")])
         tell(works(2), [stored, Verdict(Outcome.LATER, "x")])
-    assert [(one["request"], one["mid"], one["outcome"]) for one in lines] == [
-        ("request0000", "m0", "stored"),
-        ("request0001", "m1", "later"),
-    ]
+    alone, both = lines
+    assert (alone["request"], alone["mid"], alone["outcome"]) == ("request0000", "m0", "later")
+    assert (both["requests"], both["stored"], both["later"]) == (["request0000", "request0001"], 1, 1)
     with capture_logs() as lines:
         tell(works(201), [stored] * 201)
     assert [len(one["requests"]) for one in lines] == [200, 1]
