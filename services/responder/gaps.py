@@ -65,8 +65,8 @@ class Gaps:
     compared: dict[bytes, Compared] = field(default_factory=dict)
     key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
 
-    async def check_all(self, accounts: Sequence[Account], *, within: float | None = None) -> Looked:
-        """Check the active ones of these accounts, each `within` so many seconds; one that fails stops no other.
+    async def check_all(self, accounts: Sequence[Account], *, most: int | None = None) -> Looked:
+        """Check the active ones of these accounts, of each so many conversations at most; one that fails stops no other.
 
         When an account was connected is the mirror's news: what was said before is none of our business, so an account
         of which nobody told that yet waits for it. Raises Unavailable when it is no account's fault: the store is down,
@@ -76,8 +76,8 @@ class Gaps:
         room = asyncio.Semaphore(TOGETHER)
 
         async def one(account: Account) -> int:
-            async with room, asyncio.timeout(within):
-                return await self.check(account)
+            async with room:
+                return await self.check(account, most)
 
         outcomes = await asyncio.gather(*(one(account) for account in active), return_exceptions=True)
         found, failures = sorted_out(active, outcomes)
@@ -87,32 +87,30 @@ class Gaps:
                 raise failures[0]
         return Looked(accounts=len(found), messages=sum(found), skipped=len(failures))
 
-    async def check(self, account: Account) -> int:
+    async def check(self, account: Account, most: int | None) -> int:
         """Record what is missing of one account; return how many messages that were.
 
-        It may be stopped anywhere: the next check goes on with the conversations that this one did not reach.
+        It may be stopped anywhere, or after so many conversations: the next check goes on with those that are left.
         """
         compared = self.compared.setdefault(self.hashed(account.account), Compared())
         async with compared.turn:
             lent = await self.tokens.lend(account.account)
             now = self.store.clock.now()
             since = max(account.connected_at, now - self.policy.stale, compared.until)
-            missing = 0
-            for talk in await self.instagram.talks(lent, since=since):
-                if talk.updated_at >= since:
-                    missing += await self.check_changed(account, lent, talk, compared)
-            compared.until = max(compared.until, now - LATE)
-            compared.talks = {one: at for one, at in compared.talks.items() if at >= compared.until}
+            changed = [one for one in await self.instagram.talks(lent, since=since) if one.updated_at >= since]
+            changed = [one for one in changed if compared.talks.get(self.hashed(one.person)) != one.updated_at]
+            missing = sum([await self.check_changed(account, lent, one, compared) for one in changed[:most]])
+            if changed[:most] == changed:
+                compared.until = max(compared.until, now - LATE)
+                compared.talks = {one: at for one, at in compared.talks.items() if at >= compared.until}
         return missing
 
     async def check_changed(self, account: Account, lent: Lent, talk: Talk, compared: Compared) -> int:
-        """Record what is missing of one conversation unless it is as it was when it was compared."""
-        person, now = self.hashed(talk.person), self.store.clock.now()
-        if compared.talks.get(person) == talk.updated_at:
-            return 0
+        """Record what is missing of one conversation, and remember that it was compared as it is now."""
+        now = self.store.clock.now()
         missing = await self.check_talk(account, lent, talk.person)
         if talk.updated_at < now - TOO_YOUNG:
-            compared.talks[person] = talk.updated_at
+            compared.talks[self.hashed(talk.person)] = talk.updated_at
         return missing
 
     async def check_talk(self, account: Account, lent: Lent, person: str) -> int:

@@ -21,8 +21,8 @@ from services.responder.ports import Store
 log = structlog.get_logger(__name__)
 
 BETWEEN_ACCOUNTS = 2.0
-ONE_ACCOUNT = 30.0
-"""Seconds that the gap check spends on one account at most: in the next round it goes on there."""
+OF_ONE_ACCOUNT = 8
+"""Conversations that the gap check reads of one account, in some 30 s; in the next round it goes on there."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Upkeep:
         """Look for messages that no delivery brought, account by account."""
         for account in await self.store.accounts.all():
             try:
-                await gaps.check_all([account], within=ONE_ACCOUNT)
+                await gaps.check_all([account], most=OF_ONE_ACCOUNT)
             except (BotError, TimeoutError) as error:
                 log.info("gap_check_skipped", account=account.account, error=str(error))
             except Exception:  # nobody's oddity keeps the others from being looked at

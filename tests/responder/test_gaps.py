@@ -181,9 +181,22 @@ async def test_a_check_that_was_stopped_goes_on_where_it_was(town):
         return await read(lent, person, **options)
 
     town.instagram.read = slow
-    assert await town.gaps.check_all(accounts, within=0.05) == Looked(accounts=0, messages=0, skipped=1)
-    assert await town.gaps.check_all(accounts, within=5) == Looked(accounts=1, messages=2)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(town.gaps.check_all(accounts), 0.05)
+    assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=2)
     assert [person for _, _, person in town.instagram.reads] == [ANNA, BEN, "6900000000000003"]
+
+
+async def test_a_check_of_some_conversations_goes_on_with_the_others_however_many_there_are(town):
+    accounts = await ready(town)
+    people = [f"{6_900_000_000_000_100 + n}" for n in range(7)]
+    for person in people:
+        town.instagram.put(A, person, shown(f"m{person}", "are you open?", town.clock.now(), person))
+    town.clock.ms += 2 * MINUTE
+    for found in (3, 3, 1, 0):
+        assert await town.gaps.check_all(accounts, most=3) == Looked(accounts=1, messages=found)
+        town.clock.ms += HOUR
+    assert [person for _, _, person in town.instagram.reads] == people
 
 
 async def test_a_message_that_cannot_be_recorded_yet_is_looked_for_again(town):
