@@ -66,7 +66,7 @@ class Gaps:
     key: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
 
     async def check_all(self, accounts: Sequence[Account], *, most: int | None = None) -> Looked:
-        """Check the active ones of these accounts, of each so many conversations at most; one that fails stops no other.
+        """Check the active ones, of each so many conversations at most; one that fails stops no other.
 
         When an account was connected is the mirror's news: what was said before is none of our business, so an account
         of which nobody told that yet waits for it. Raises Unavailable when it is no account's fault: the store is down,
@@ -98,6 +98,7 @@ class Gaps:
             now = self.store.clock.now()
             since = max(account.connected_at, now - self.policy.stale, compared.until)
             changed = [one for one in await self.instagram.talks(lent, since=since) if one.updated_at >= since]
+            changed.sort(key=lambda one: one.updated_at >= now - TOO_YOUNG)  # those will be looked at again anyway
             changed = [one for one in changed if compared.talks.get(self.hashed(one.person)) != one.updated_at]
             missing = sum([await self.check_changed(account, lent, one, compared) for one in changed[:most]])
             if changed[:most] == changed:

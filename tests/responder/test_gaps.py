@@ -199,6 +199,23 @@ async def test_a_check_of_some_conversations_goes_on_with_the_others_however_man
     assert [person for _, _, person in town.instagram.reads] == people
 
 
+async def test_conversations_in_which_somebody_writes_all_the_time_keep_no_other_from_being_compared(town):
+    accounts = await ready(town)
+    town.instagram.put(A, ANNA, shown("lost", "are you open?", town.clock.now()))
+    town.clock.ms += 2 * MINUTE
+    busy = [f"{6_900_000_000_000_100 + n}" for n in range(3)]
+    found = 0
+    for turn in range(3):
+        for person in busy:
+            town.instagram.shown.pop((A, person), None)
+            one = shown(f"m{turn}{person}", "and now?", town.clock.now(), person)
+            town.instagram.shown = {(A, person): [one]} | town.instagram.shown
+        town.clock.ms += 30 * SECOND
+        found += (await town.gaps.check_all(accounts, most=2)).messages
+    assert found == 1
+    assert await town.row() is not None
+
+
 async def test_a_message_that_cannot_be_recorded_yet_is_looked_for_again(town):
     accounts = await ready(town)
     town.instagram.put(A, ANNA, shown("m1", "are you open?", town.clock.now()))
