@@ -65,7 +65,7 @@ class MongoMessages:
                     UpdateOne({"_id": mark.key, "answered_by": mark.was}, {"$set": {"answered_by": mark.answered_by}})
                     for mark in marks
                 ],
-                ordered=False,
+                ordered=True,  # one message may have several marks, each as the one before leaves it
             )
 
     async def get(self, keys: Sequence[str]) -> list[Message]:

@@ -88,7 +88,7 @@ class Messages(Protocol):
         ...
 
     async def mark(self, marks: Sequence[Mark]) -> None:
-        """Set `answered_by` where it is still what the mark says it was."""
+        """Set `answered_by` where it is still what the mark says it was; one mark after the other."""
         ...
 
     async def get(self, keys: Sequence[str]) -> list[Message]:

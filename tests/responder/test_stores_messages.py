@@ -160,6 +160,13 @@ class TestMark:
             three,
         }
 
+    async def test_several_marks_of_one_message_count_one_after_the_other(self, store: Store) -> None:
+        one = a_message(answered_by="r0")
+        await store.messages.add([one])
+        first, second = Mark(key=one.key, answered_by="", was="r0"), Mark(key=one.key, answered_by="r1")
+        await store.messages.mark([first, second, Mark(key=one.key, answered_by="r2", was="r0")])
+        assert await store.messages.get([one.key]) == [replace(one, answered_by="r1")]
+
     async def test_a_mark_outlives_an_edit_and_an_unsend(self, store: Store) -> None:
         await store.messages.add([a_message()])
         await store.messages.mark([Mark(key=a_message().key, answered_by="r1")])
