@@ -163,9 +163,11 @@ class AccountBook:
         A held account lets one probe through a minute: whoever prolongs the hold may go.
         """
         now = self.clock.now()
+        row = await self.current(account)
+        if row.state == AccountState.DISCONNECTED:
+            return True  # nothing is sent; what is due is skipped, whatever held or paused the account
         if now < max(self.app_held_until, self.slow_until.get(account, 0)):
             return False
-        row = await self.current(account)
         if paused_at(row, now):
             return False
         if row.hold is None:

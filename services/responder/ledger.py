@@ -28,6 +28,17 @@ def finished(reply: Reply) -> bool:
     return all(part.state in DONE for part in reply.parts)
 
 
+def in_flight(row: Conversation) -> bool:
+    """Whether a part is being posted right now."""
+    return row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts)
+
+
+def only_unknown(reply: Reply) -> bool:
+    """Whether it waits for nothing but word of what was sent."""
+    states = {part.state for part in reply.parts}
+    return PartState.UNKNOWN in states and not states & {PartState.READY, PartState.SENDING}
+
+
 def replies_in(row: Conversation) -> tuple[Reply, ...]:
     """Return the replies that stand in the row: the one in hand, then those that wait to be settled."""
     return (*([row.reply] if row.reply else []), *row.unsettled)

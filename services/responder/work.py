@@ -23,8 +23,8 @@ from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer, Draft
 from services.responder.finish_reply import Finisher
 from services.responder.message import Author
-from services.responder.metrics import ResponderMetrics, Skip
-from services.responder.model import Conversation, Handover, PartState, Reply, Wait
+from services.responder.metrics import ResponderMetrics, SendOutcome, Skip
+from services.responder.model import Conversation, Handover, Mark, PartState, Reply, Wait
 from services.responder.news import told
 from services.responder.outside import AccountHeld, Instagram, Lent, Tokens
 from services.responder.ports import Store
@@ -40,6 +40,7 @@ def unheard(_row: Conversation, _news: Handover) -> bool:
     return False
 
 
+REMEMBERED = 1_000
 MAX_STEPS = 200
 """No pass takes more: each step changes the row, so more would be a loop, and a loop must be seen."""
 
@@ -62,6 +63,7 @@ class Worker:
     stopping: asyncio.Event
     handover: Callable[[Conversation, Handover], bool] = unheard  # tells a person; whether that must be repeated
     finisher: Finisher = field(init=False)
+    counted: dict[tuple[str, str], None] = field(default_factory=dict)  # the latest skips
 
     def __post_init__(self) -> None:
         """Finish replies in the same store."""
@@ -103,14 +105,17 @@ class Worker:
     async def pass_over(self, row: Conversation) -> None:
         """Take one step after the other."""
         fence = row.fence
+        gone = False
         row = await self.settle_crash(row)
         for _ in range(MAX_STEPS):
             row = await self.carry_out(row)
-            if self.stopping.is_set() and not in_flight(row):
+            if self.stopping.is_set() and not ledger.in_flight(row):
                 while await self.store.conversations.save(row, release=True) is None:
                     row = await self.again(row, fence)
                 return
             account = await self.book.current(row.account)
+            if gone:  # an account that was erased has no row to say so
+                account = replace(account, state=AccountState.DISCONNECTED)
             now = self.store.clock.now()
             step = decide.next_step(row, account, now=now, times=self.times, policy=self.policy)
             if isinstance(step, decide.Rest):
@@ -125,7 +130,8 @@ class Worker:
             except LostLease:
                 raise
             except NotConnected:
-                row = await self.again(row, fence)  # the account's row says so now: what is due is skipped
+                gone = True  # what is due is skipped
+                row = await self.again(row, fence)
             except (BotError, TimeoutError) as error:
                 await self.put_off(await self.again(row, fence), error)
                 return
@@ -148,10 +154,17 @@ class Worker:
         if not row.marks:
             return row
         await self.store.messages.mark(row.marks)
-        for mark in row.marks:
-            if mark.answered_by in SKIPS:
-                self.metrics.skips.labels(mark.answered_by).inc()
+        self.count(row.marks)
         return replace(row, marks=())
+
+    def count(self, marks: tuple[Mark, ...]) -> None:
+        """Count what gets no reply, once: marks stay in the row until it is written, which may take several turns."""
+        for mark in marks:
+            if mark.answered_by in SKIPS and (mark.key, mark.answered_by) not in self.counted:
+                self.counted[mark.key, mark.answered_by] = None
+                self.metrics.skips.labels(mark.answered_by).inc()
+        while len(self.counted) > REMEMBERED:
+            self.counted.pop(next(iter(self.counted)))
 
     async def take(self, step: decide.Step, row: Conversation, fence: int) -> Conversation | None:
         """Take one step; return the row as written, None when somebody else wrote it meanwhile."""
@@ -246,7 +259,11 @@ class Worker:
         late = int(sum(waits) * 1000)
         changed = settle.looked(row, reply.id, n, seen, mid=mid, late=late, now=now, times=self.times)
         log.info("unknown_send_looked", account=row.account, reply=reply.id, part=n, seen=seen)
-        return row if changed is None else await self.store.conversations.save(changed)
+        saved = row if changed is None else await self.store.conversations.save(changed)
+        if changed is not None and saved is not None:
+            held = ledger.part_of(saved, reply.id, n).state is PartState.HELD
+            self.metrics.sends.labels(SendOutcome.HELD).inc(held)
+        return saved
 
     async def put_off(self, row: Conversation, error: Exception) -> None:
         """Release a conversation that cannot go on now: when to look again, and what it waits for."""
@@ -277,8 +294,3 @@ Composed = Draft | Conversation
 def has_words(replies: tuple[Reply, ...]) -> bool:
     """Whether one of them is a person's own words."""
     return any(reply.author is Author.HUMAN for reply in replies)
-
-
-def in_flight(row: Conversation) -> bool:
-    """Whether a part is being posted right now."""
-    return row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts)

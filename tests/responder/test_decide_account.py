@@ -199,6 +199,54 @@ async def test_what_is_due_is_skipped_when_the_account_is_disconnected(town):
     assert await town.answered_by(message) == "disconnected"
 
 
+@pytest.mark.parametrize("how", ["paused", "held", "slowed", "the app is held"])
+async def test_what_is_due_in_an_account_that_was_silent_is_skipped_when_it_is_disconnected(town, how):
+    message = await town.say("hello")
+    if how == "paused":
+        await town.people.pause(account=A, person="", until=0)
+    elif how == "slowed":
+        town.book.heard(A, Usage(percent=100, regain_seconds=24 * 3_600))
+    else:
+        await town.book.hold(A, HoldReason.RATE_LIMITED, for_ms=24 * HOUR, whole_app=how == "the app is held")
+    await town.run(for_ms=MINUTE)
+    town.tokens.connect(A, "disconnected")
+    await town.book.mirror()
+    await town.run(for_ms=MINUTE)
+    assert await town.answered_by(message) == "disconnected"
+    assert town.instagram.posts == []
+
+
+async def test_a_conversation_whose_account_was_erased_asks_for_its_token_once_and_is_skipped(town):
+    message = await town.say("hello")
+    del town.tokens.known[A]
+    await town.store.file.write(lambda db: db.execute("DELETE FROM accounts").rowcount)
+    town.book.seen.clear()
+    asked = len(town.tokens.asked)
+    await town.run(for_ms=MINUTE)
+    assert len(town.tokens.asked) == asked + 1
+    assert await town.answered_by(message) == "disconnected"
+    assert (await town.row()).tries == 0
+    assert await town.store.accounts.all() == []
+
+
+async def test_a_skip_is_counted_once_however_often_the_row_is_written_by_others_meanwhile(town):
+    message = await town.say("hello")
+    save, races = town.store.conversations.save, []
+
+    async def raced(row, *, release=False):
+        if release and len(races) < 2:
+            races.append(row)
+            return None  # somebody else was faster
+        return await save(row, release=release)
+
+    town.tokens.connect(A, "disconnected")
+    await town.book.mirror()
+    town.store.conversations.save = raced
+    await town.run(for_ms=MINUTE)
+    assert (len(races), await town.answered_by(message)) == (2, "disconnected")
+    assert town.metric("igbot_skips_total", reason="disconnected") == 1
+
+
 async def test_a_disconnection_that_only_the_lending_shows_skips_as_well(town):
     message = await town.say("hello")
     town.tokens.connect(A, "disconnected")

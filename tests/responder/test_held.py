@@ -21,6 +21,12 @@ async def test_a_part_that_nobody_can_find_is_held_after_ten_minutes_listed_and_
     assert len(town.instagram.posts) == 1
 
 
+async def test_a_held_part_is_counted_once_among_the_sends(town):
+    await hold_one(town)
+    await town.run(for_ms=HOUR)
+    assert town.metric("igbot_sends_total", outcome="held") == 1
+
+
 async def test_waiting_for_a_turn_at_the_conversations_api_does_not_count_towards_the_ten_minutes(town):
     town.instagram.script = [SILENCE]
     town.instagram.unreadable = True
