@@ -40,8 +40,11 @@ def clear(row: Conversation) -> Conversation:
     reply = row.reply
     if reply is None:
         return row
-    answered_by = HUMAN if reply.author is Author.HUMAN else reply.id
-    held = outcome_of(reply) is ReplyOutcome.HELD
+    outcome = outcome_of(reply)
+    # What Instagram refused answers nobody, whoever wrote it: the reply's id leads to its outcome.
+    by_person = reply.author is Author.HUMAN and outcome is not ReplyOutcome.REFUSED
+    answered_by = HUMAN if by_person else reply.id
+    held = outcome is ReplyOutcome.HELD
     return replace(
         keep_held(row, reply.id) if held else row,
         reply=None,

@@ -228,6 +228,8 @@ class People:
         while not await self.taken(row, reply_id):
             changed = rule(row, self.store.clock.now())
             await self.book.speaks(row.account, row.person)
+            for reply in [one for one in changed.unsettled if one not in row.unsettled]:
+                await self.store.sends.put(reply)  # what makes way for the words is there before it leaves the row
             saved = await self.store.conversations.save(changed)
             if saved is not None:
                 self.wake(saved.account, saved.due_at or 0)

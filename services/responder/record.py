@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from services.common.errors import Unavailable
-from services.responder import ledger
+from services.responder import ending, ledger
 from services.responder.message import HUMAN, Author, Message
 from services.responder.metrics import Skip
 from services.responder.model import (
@@ -227,9 +227,10 @@ def undecidable(part: Part, now: int, times: Times) -> bool:
 def human(row: Conversation, mid: str, at: int, *, now: int, policy: Policy) -> Conversation:
     """A person wrote in the account's name: what the customer said until then is theirs, and the bot steps aside."""
     at = min(at, now)
-    row = replace(silenced(row), version=row.version + 1)
-    gone = tuple(one for one in row.unanswered if one.at <= at)
     until = at if at < row.resumed_at else at + policy.takeover
+    row = silenced(row) if until > now or speaks_to(row, at) else row
+    row = replace(row, version=row.version + 1, superseded=0)
+    gone = tuple(one for one in row.unanswered if one.at <= at)
     pauses = tuple(pause for pause in row.pauses if pause.until + policy.stale > now)
     return replace(
         row,
@@ -241,6 +242,11 @@ def human(row: Conversation, mid: str, at: int, *, now: int, policy: Policy) -> 
         due_at=now,
         waiting_for=None,
     )
+
+
+def speaks_to(row: Conversation, at: int) -> bool:
+    """Whether a person's words of then answer something that the reply in hand answers; older words leave it alone."""
+    return row.reply is None or any(one.at <= at for one in row.reply.answers)
 
 
 def taken_over(row: Conversation, mid: str, at: int, until: int, *, now: int) -> tuple[Handover, ...]:
@@ -262,6 +268,8 @@ def silenced(row: Conversation) -> Conversation:
 def with_words(row: Conversation, reply: Reply, now: int) -> Conversation:
     """Put a person's words into the row; what the bot had not sent yet is given up."""
     row = silenced(row)
+    if row.reply is not None and ledger.only_unknown(row.reply):
+        row = ending.step_aside(row)  # nobody has to wait for what became of it
     if row.reply is not None:
         raise Unavailable("a reply is being sent in this conversation; try again in a moment")
     return replace(

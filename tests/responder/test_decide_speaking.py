@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.responder.town import ANNA, HOUR, SECOND, opened
+from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, opened
 
 
 async def test_a_message_is_answered_after_the_quiet_time(town):
@@ -117,6 +117,19 @@ async def test_a_persons_echo_from_before_the_last_resume_marks_but_pauses_nothi
     await town.run()
     assert town.got() == ["answer 1"]
     assert (await town.answered_by(new)).startswith("reply")
+
+
+async def test_a_persons_old_echo_that_comes_again_leaves_a_reply_to_newer_messages_alone(town):
+    words = await town.human("a person speaks")
+    town.clock.ms += 30 * HOUR
+    await town.human("again")  # by now the first is remembered no more
+    town.clock.ms += 13 * HOUR
+    town.writer.script = ["a" * 900 + ".\n\n" + "b" * 900]
+    town.instagram.meanwhile = [lambda _mid: town.deliver(words)]
+    message = await town.say("hello")
+    await town.run(for_ms=MINUTE)
+    assert len(town.got()) == 2
+    assert (await town.answered_by(message)).startswith("reply")
 
 
 async def test_a_person_who_writes_while_the_model_writes_wins(town):

@@ -127,12 +127,56 @@ async def test_words_to_somebody_unknown_are_not_found(town):
         await town.people.say(account=A, person="7", text="hello", request_id="r")
 
 
-async def test_words_while_a_part_is_being_sent_are_for_later(town):
+async def test_words_while_a_part_is_being_sent_are_for_later_and_leave_nothing_behind(town):
+    refused = []
+
+    async def speak(_mid):
+        with pytest.raises(Unavailable) as refusal:
+            await town.people.say(account=A, person=ANNA, text="words", request_id="r")
+        refused.append((refusal, (await town.store.accounts.get(A)).speaking))
+
+    town.instagram.meanwhile = [speak]
+    await town.say("hello")
+    await town.advance(2 * SECOND)
+    assert [speaking for _, speaking in refused] == [()]
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_persons_words_do_not_wait_for_what_became_of_the_bots(town, arrived):
+    question = await town.say("hello")
+    town.instagram.script = [("arrives", SILENCE) if arrived else SILENCE]
+    await town.advance(2 * SECOND)
+    assert await town.parts() == ["unknown"]
+    assert (await say(town)).outcome == "sent"
+    assert town.got() == ["answer 1"] * arrived + ["A person's words"]
+    unsettled = [one for one in await town.store.sends.of(A, ANNA, 9) if one.author == "bot"]
+    assert [one.outcome for one in unsettled] == ["unsettled"]
+    await town.run(for_ms=20 * MINUTE)
+    assert town.got() == ["answer 1"] * arrived + ["A person's words"]
+    sent = [one for one in await town.store.sends.of(A, ANNA, 9) if one.author == "bot"]
+    assert [one.outcome for one in sent] == ["sent" if arrived else "dropped"]
+    assert await town.answered_by(question) == (sent[0].id if arrived else "")  # the pause keeps it
+
+
+async def test_a_persons_words_wait_for_what_is_left_of_another_persons(town):
     await town.say("hello")
     town.instagram.script = [SILENCE]
-    await town.advance(2 * SECOND)
+    long = "a" * 900 + ".\n\n" + "b" * 900
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text=long, request_id="r"))
+    await asyncio.sleep(0.02)
+    await town.work()
+    assert await town.parts() == ["unknown", "ready"]
     with pytest.raises(Unavailable):
-        await town.people.say(account=A, person=ANNA, text="words", request_id="r")
+        await town.people.say(account=A, person=ANNA, text="more", request_id="r2")
+    saying.cancel()
+
+
+async def test_words_that_instagram_refuses_answer_nobody_and_the_message_tells_which_they_were(town):
+    question = await town.say("anybody?")
+    town.instagram.script = [graph_error(100, 2534015)]
+    said = await say(town)
+    assert said.outcome == "refused"
+    assert await town.answered_by(question) == said.id
 
 
 async def test_a_persons_words_go_on_in_a_paused_account_until_they_are_sent(town):
@@ -165,15 +209,6 @@ async def test_a_persons_words_of_which_nobody_knows_are_looked_for_in_a_paused_
     assert [one.person for one in await town.people.held(A)] == [ANNA]
     assert (await town.store.accounts.get(A)).speaking == ()
     assert (await saying).outcome in {"unsettled", "held"}
-
-
-async def test_words_that_cannot_be_taken_leave_nothing_behind_in_the_accounts_row(town):
-    await town.say("hello")
-    town.instagram.script = [SILENCE]
-    await town.advance(2 * SECOND)
-    with pytest.raises(Unavailable):
-        await town.people.say(account=A, person=ANNA, text="words", request_id="r")
-    assert (await town.store.accounts.get(A)).speaking == ()
 
 
 async def test_who_was_to_speak_when_their_process_died_is_forgotten_and_a_paused_account_rests(town):
