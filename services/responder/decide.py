@@ -230,7 +230,8 @@ def rest(row: Conversation, until: int | None, reason: Wait | None, *, now: int,
     recent = tuple(at for at in row.replied_at if at > now - DAY)
     open_still = bool(row.unanswered) or row.reply is not None
     failed = row.failed and open_still  # whom a person answered, nobody needs to look after any more
-    return Rest(replace(row, due_at=until, waiting_for=reason, replied_at=recent, failed=failed))
+    superseded = row.superseded if row.unanswered else 0  # what was to be answered has been dealt with
+    return Rest(replace(row, due_at=until, waiting_for=reason, replied_at=recent, failed=failed, superseded=superseded))
 
 
 def state_of(row: Conversation, account: Account, *, now: int) -> State:

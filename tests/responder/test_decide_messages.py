@@ -326,6 +326,44 @@ async def test_a_text_is_superseded_twice_at_most_the_third_goes_and_the_newer_i
     assert town.writer.asked[3][-1:] == ["message 4"]
 
 
+async def superseded_twice(town):
+    """The customer writes on twice while the model writes, and then nothing can be written."""
+    town.writer.meanwhile = [lambda: town.say("and two"), lambda: town.say("and three")]
+    town.writer.script = ["answer", "answer", *[ModelDown("down")] * 99]
+    await town.say("one")
+    await town.run(for_ms=10 * SECOND)
+    assert (await town.row()).superseded == 2
+    town.writer.script = []
+
+
+@pytest.mark.parametrize("how", ["a person took over", "it grew stale"])
+async def test_texts_that_were_overtaken_for_messages_that_are_dealt_with_count_no_more(town, how):
+    await superseded_twice(town)
+    if how == "it grew stale":
+        town.clock.ms += 13 * HOUR
+    else:
+        await town.human("a person")
+    await town.run(for_ms=13 * HOUR)
+    town.writer.meanwhile = [lambda: town.say("and five")]
+    first = await town.say("four")
+    before = len(town.got())
+    await town.run(for_ms=MINUTE)
+    assert len(town.got()) == before + 1
+    assert town.writer.asked[-1][-2:] == ["four", "and five"]
+    assert (await town.answered_by(first)).startswith("reply")
+
+
+async def test_texts_that_were_overtaken_before_a_takeover_count_no_more_for_what_is_answered_after_it(town):
+    await superseded_twice(town)
+    await town.human("a person", at=town.clock.now() - 9 * SECOND)  # it answers nothing that waits
+    assert (await town.row()).unanswered
+    await town.people.resume(account=A, person=ANNA, answer_pending=True)
+    town.writer.meanwhile = [lambda: town.say("and five")]
+    await town.run(for_ms=10 * MINUTE)
+    assert town.writer.asked[-1][-1] == "and five"
+    assert len(town.got()) == 1
+
+
 async def test_the_third_text_too_is_void_when_what_it_answers_is_edited(town):
     first = await town.say("one")
     town.writer.meanwhile = [
