@@ -30,22 +30,35 @@ async def test_either_id_lends_the_token_with_the_professional_id(here, lender, 
     assert loan.text in here.meta.owners[A.account].tokens
 
 
-async def test_a_token_is_lent_from_memory_for_a_minute_at_most(here, lender):
+async def test_a_token_is_lent_from_memory_for_ten_seconds_at_most(here, lender):
     first = await here.connected()
     await lender.lend(A.account)
     await here.connected()
-    here.clock.tick(seconds=59.9)
+    here.clock.tick(seconds=9.9)
     assert (await lender.lend(A.account)).token.version == first.last_version
     here.clock.tick(seconds=0.1)
     assert (await lender.lend(A.account)).token.version == first.last_version + 1
 
 
-async def test_memory_lends_while_the_store_is_away(here, lender):
+async def test_what_another_replica_disconnected_is_soon_lent_no_more(here, lender):
+    await here.connected()
+    await lender.lend(A.account)
+    await disconnect.disconnect(here.ports, A.account, "by another replica")
+    here.clock.tick(seconds=10)
+    with pytest.raises(NotConnected, match=r"^disconnected$"):
+        await lender.lend(A.account)
+    here.store.down = True
+    with pytest.raises(Unavailable):
+        await lender.lend(A.account)  # nor from memory, now that it is known
+
+
+async def test_memory_lends_while_the_store_is_away_for_a_minute(here, lender):
     await here.connected()
     await lender.lend(A.account)
     here.store.down = True
+    here.clock.tick(seconds=59.9)
     assert (await lender.lend(A.app_scoped_id)).account.account == A.account
-    here.clock.tick(seconds=60)
+    here.clock.tick(seconds=0.1)
     with pytest.raises(Unavailable):
         await lender.lend(A.account)
 
