@@ -7,6 +7,7 @@ tenth of that on joining a relative one to its base.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class OpenAIWriter:
         default_factory=lambda: AsyncCircuitBreakerFactory(default_threshold=8, default_ttl=10, exclude=[ModelRefused])
     )
     address: str = field(init=False)
+    asks_tokens: bool = True  # of a stream; until the server refuses that
 
     def __post_init__(self) -> None:
         """Know where the model's server takes chats."""
@@ -91,19 +93,41 @@ class OpenAIWriter:
         )
 
     async def streamed(self, body: dict[str, Any], within: float) -> Written:
-        """Ask for the answer as a stream and put it together."""
-        chunks = await self.client.post(
+        """Ask for the answer as a stream and put it together; its last chunk tells the tokens, if any does.
+
+        Some servers (Mistral's, Databricks') refuse a question that asks for the tokens, and most of those tell them
+        unasked. A refused question is asked once more without; where that is taken, this is how all others are asked.
+        """
+        began = asyncio.get_running_loop().time()
+        try:
+            chunks = await self.chunks(body, within, tokens=self.asks_tokens)
+        except openai.APIStatusError as error:
+            if not self.asks_tokens or error.status_code not in REFUSALS:
+                raise
+            left = within - (asyncio.get_running_loop().time() - began)
+            chunks = await self.chunks(body, max(left, 0.1), tokens=False)
+            self.asks_tokens = False
+        pieces, usage = [], None
+        async for chunk in chunks:
+            pieces += [choice.delta.content or "" for choice in chunk.choices or ()]
+            usage = chunk.usage or usage  # what servers tell in each chunk grows: it is no sum
+        return Written(
+            text="".join(pieces),
+            tokens_in=(usage.prompt_tokens or 0) if usage else 0,
+            tokens_out=(usage.completion_tokens or 0) if usage else 0,
+        )
+
+    async def chunks(self, body: dict[str, Any], within: float, *, tokens: bool) -> AsyncStream[ChatCompletionChunk]:
+        """Begin a stream that tells its tokens, or does as it likes."""
+        options = {"stream_options": {"include_usage": True}} if tokens else {}
+        return await self.client.post(
             self.address,
             cast_to=ChatCompletionChunk,
-            body={**body, "stream": True},
+            body={**body, "stream": True, **options},
             options={"timeout": within},
             stream=True,
             stream_cls=AsyncStream[ChatCompletionChunk],
         )
-        pieces = []
-        async for chunk in chunks:
-            pieces += [choice.delta.content or "" for choice in chunk.choices]
-        return Written(text="".join(pieces))
 
     def count(self, outcome: ModelOutcome) -> None:
         """Count one call."""

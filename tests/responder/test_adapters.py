@@ -440,13 +440,71 @@ async def test_the_models_breaker_opens_on_outages_and_not_on_refusals(status, o
             await model.write_reply(TURNS, within=5)
 
 
-async def test_a_streamed_answer_is_put_together():
+def stream(*texts, usage=None, each=False):
+    """An answer as a stream of chunks; the tokens come in one without text behind them, or in each."""
+    pieces = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    pieces = [
+        piece | ({"usage": {"prompt_tokens": 11, "completion_tokens": n}} if each else {})
+        for n, piece in enumerate(pieces)
+    ]
+    pieces += [{"choices": [], "usage": usage}] if usage else []
+    base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    lines = [f"data: {json.dumps(base | piece)}\n\n" for piece in pieces]
+    return web.Response(text="".join([*lines, "data: [DONE]\n\n"]), content_type="text/event-stream")
+
+
+USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
+
+
+@pytest.mark.parametrize(
+    ("told", "tokens"),
+    [({"usage": USAGE}, (11, 5)), ({"each": True}, (11, 2)), ({}, (0, 0))],
+    ids=["last", "each", "no"],
+)
+async def test_a_streamed_answer_is_put_together_and_its_tokens_are_counted(told, tokens):
     async def answer(request):
-        assert (await request.json())["stream"] is True
-        pieces = [{"index": 0, "delta": {"content": text}} for text in ("Hel", "lo", "!")]
-        base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-        lines = [f"data: {json.dumps(base | {'choices': [piece]})}\n\n" for piece in pieces]
-        return web.Response(text="".join([*lines, "data: [DONE]\n\n"]), content_type="text/event-stream")
+        body = await request.json()
+        assert body["stream"] is True
+        assert body["stream_options"] == {"include_usage": True}
+        return stream("Hel", "lo", "!", **told)
 
     async with writer(answer, stream=True) as (model, _):
-        assert (await model.write_reply(TURNS, within=5)).text == "Hello!"
+        written = await model.write_reply(TURNS, within=5)
+        assert (written.text, written.tokens_in, written.tokens_out) == ("Hello!", *tokens)
+        counted = [model.metrics.model_tokens.labels(way)._value.get() for way in ("in", "out")]
+        assert counted == list(tokens)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_server_that_refuses_to_be_asked_for_tokens_is_asked_without_from_then_on(status):
+    asked = []
+
+    async def answer(request):
+        asked.append("stream_options" in await request.json())
+        return web.json_response({}, status=status) if asked[-1] else stream("Hello!", usage=USAGE)
+
+    async with writer(answer, stream=True) as (model, calls):
+        for _ in range(2):
+            written = await model.write_reply(TURNS, within=5)
+            assert (written.text, written.tokens_out) == ("Hello!", 5)
+        assert calls("answered") == 2
+        assert not calls("failed")
+    assert asked == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "calls"), [(400, ModelRefused, 2), (500, ModelDown, 1), (429, ModelDown, 1)]
+)
+async def test_a_stream_that_is_refused_either_way_is_the_conversations_fault(status, error, calls):
+    asked = []
+
+    async def answer(request):
+        asked.append("stream_options" in await request.json())
+        return web.json_response({}, status=status)
+
+    async with writer(answer, stream=True) as (model, counted):
+        with pytest.raises(error):
+            await model.write_reply(TURNS, within=5)
+        assert model.asks_tokens
+        assert counted("rate_limited" if status == 429 else "failed") == 1
+    assert asked == [True, False][:calls]
