@@ -1,5 +1,7 @@
 """What the model is given."""
 
+import pytest
+
 from services.responder.message import Author, Kind, Message
 from services.responder.prompt import turns
 
@@ -53,8 +55,32 @@ def test_what_may_have_been_said_comes_before_the_question():
     ]
 
 
-def test_history_gives_way_from_its_old_end_and_the_question_never():
+def test_history_gives_way_from_its_old_end_before_the_question():
     history = [message("x" * 4_000, at, answered_by="r") for at in range(1, 6)]
     asked = [message("y" * 4_500, 9)]
     assert [len(text) for text in texts(history, asked)] == [6, 4_000, 4_500]
-    assert [len(text) for text in texts(history, [message("z" * 20_000, 9)])] == [6, 20_000]
+    assert [len(text) for text in texts(history, [message("z" * 8_000, 9)])] == [6, 8_000]
+
+
+def test_of_more_questions_than_a_model_takes_the_newest_stay_and_a_note_stands_for_the_others():
+    asked = [message(f"{at:02} {'y' * 1_000}", at) for at in range(1, 60)]
+    found = turns("system", [message("old", 0, answered_by="r")], ["perhaps"], asked)
+    assert [turn.text[:2] for turn in found] == ["sy", "pe", "[5", "52", "53", "54", "55", "56", "57", "58", "59"]
+    assert found[2].text.startswith("[51 earlier messages")
+    assert found[2].role == "user"
+
+
+@pytest.mark.parametrize("letter", ["z", "\u20ac", "\U0001f35e"])
+def test_a_question_longer_than_a_model_takes_is_there_without_its_end(letter):
+    asked = [message("small", 1), message(letter * 20_000, 2)]
+    note, cut = texts([], asked)[1:]
+    assert note.startswith("[1 earlier")
+    assert cut.startswith(letter * 2_000)
+    assert "too long" in cut
+    assert "\ufffd" not in cut
+    assert 8_990 < len(cut.encode()) < 9_100
+
+
+def test_long_questions_keep_the_prompt_to_the_budget():
+    asked = [message(f"{at} " * 400, at) for at in range(10, 90)]
+    assert sum(len(text.encode()) for text in texts(asked, asked)) < 9_200
