@@ -133,7 +133,7 @@ class ResponderMetrics:
         self.model_tokens = counter(
             registry,
             "igbot_model_tokens_total",
-            "Tokens of the language model, as its answers tell; none with MODEL_STREAM=true.",
+            "Tokens of the language model, as its answers tell.",
             "direction",
             ("in", "out"),
         )
