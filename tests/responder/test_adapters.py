@@ -442,11 +442,10 @@ async def test_the_models_breaker_opens_on_outages_and_not_on_refusals(status, o
 
 def stream(*texts, usage=None, each=False):
     """An answer as a stream of chunks; the tokens come in one without text behind them, or in each."""
-    pieces = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
-    pieces = [
-        piece | ({"usage": {"prompt_tokens": 11, "completion_tokens": n}} if each else {})
-        for n, piece in enumerate(pieces)
-    ]
+    pieces = []
+    for n, text in enumerate(texts):
+        told = {"usage": {"prompt_tokens": 11, "completion_tokens": n}} if each else {}
+        pieces.append({"choices": [{"index": 0, "delta": {"content": text}}], **told})
     pieces += [{"choices": [], "usage": usage}] if usage else []
     base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     lines = [f"data: {json.dumps(base | piece)}\n\n" for piece in pieces]
