@@ -43,9 +43,12 @@ class GrpcTokens:
             raise ConnectFailed(fault(error.code(), detail), detail) from error
         return Connected(answer.account.username, tuple(answer.missing_fields))
 
-    async def disconnect(self, account: str, reason: str) -> str:
-        """Drop an account's token; return its professional id, empty when it was never known."""
-        request = pb.DisconnectRequest(account=account, reason=reason)
+    async def disconnect(self, account: str, reason: str, asked_ms: int) -> str:
+        """Drop an account's token; return its professional id, empty when it was never known.
+
+        One that was connected after `asked_ms` keeps it.
+        """
+        request = pb.DisconnectRequest(account=account, reason=reason, unless_connected_since_ms=asked_ms)
         try:
             with self.channel.watch():
                 answer = await self.channel.stub(rpc.TokensStub).Disconnect(

@@ -224,8 +224,11 @@ class Tokens(Protocol):
     async def connect(self, code: str) -> Connected:
         """Trade a code for an account; raises ConnectFailed."""
 
-    async def disconnect(self, account: str, reason: str) -> str:
-        """Drop an account's token; return its professional id, empty when it was never known."""
+    async def disconnect(self, account: str, reason: str, asked_ms: int) -> str:
+        """Drop an account's token; return its professional id, empty when it was never known.
+
+        One that was connected after `asked_ms` keeps it.
+        """
 
     async def forget(self, app_scoped_id: str) -> None:
         """Erase a disconnected account."""
@@ -241,6 +244,7 @@ class Task:
     code: str
     mark: str
     account: str = ""
+    asked_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +259,7 @@ class DeletionStatus:
 class Tasks(Protocol):
     """Requests that must outlive any process."""
 
-    async def add(self, kind: str, user: str, code: str, mark: str) -> str:
+    async def add(self, kind: str, user: str, code: str, mark: str, asked_ms: int) -> str:
         """Keep a request; return its code, or that of the same request (by its mark) that is still open."""
 
     async def open(self, count: int) -> list[Task]:

@@ -17,7 +17,8 @@ from services.gateway.times import Times
 ADD = """#!lua flags=allow-oom
 local open = redis.call('GET', KEYS[2])
 if open then return open end
-redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'user', ARGV[2], 'code', ARGV[3], 'mark', ARGV[4], 'at', ARGV[5])
+redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'user', ARGV[2], 'code', ARGV[3], 'mark', ARGV[4], 'at', ARGV[5],
+  'asked', ARGV[7])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[6])
 redis.call('HSET', KEYS[3], 'state', 'received', 'at', ARGV[5])
 redis.call('PEXPIRE', KEYS[3], ARGV[6])
@@ -44,13 +45,13 @@ class RedisTasks:
         self.add_script = client.register_script(ADD)
         self.done_script = client.register_script(DONE)
 
-    async def add(self, kind: str, user: str, code: str, mark: str) -> str:
+    async def add(self, kind: str, user: str, code: str, mark: str, asked_ms: int) -> str:
         """Keep a request; return its code, or that of the same request (by its mark) that is still open."""
-        keys = [self.name, self.open_key(mark), self.status_key(code)]
+        keys, now = [self.name, self.open_key(mark), self.status_key(code)], self.now_ms()
+        # Meta's time is believed as far as it lies behind us: a request holds for what was connected before it.
+        asked = min(asked_ms or now, now)
         async with ours():
-            kept: bytes = await self.add_script(
-                keys=keys, args=[kind, user, code, mark, self.now_ms(), self.milliseconds]
-            )
+            kept: bytes = await self.add_script(keys=keys, args=[kind, user, code, mark, now, self.milliseconds, asked])
         return kept.decode()
 
     async def open(self, count: int) -> list[Task]:
@@ -101,4 +102,5 @@ class RedisTasks:
 def task(task_id: bytes, fields: dict[bytes, bytes], account: bytes | None) -> Task:
     """Make a task of what Redis keeps."""
     kind, user, code, mark = (fields.get(name, b"").decode() for name in (b"kind", b"user", b"code", b"mark"))
-    return Task(task_id.decode(), kind, user, code, mark, (account or b"").decode())
+    asked = int(fields.get(b"asked") or fields.get(b"at") or 0)  # an older igbot kept only when it came
+    return Task(task_id.decode(), kind, user, code, mark, (account or b"").decode(), asked)

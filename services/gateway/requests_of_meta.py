@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ import structlog
 from services.common.errors import Unavailable
 from services.gateway.ports import DeadLetters, DeletionStatus, Responder, Task, Tasks, Tokens
 from services.gateway.secret_words import keyed, new_secret
-from services.gateway.signature import read_signed_request
+from services.gateway.signature import read_signed_request, unpadded
 from services.gateway.tenure import Tenure, rest
 from services.gateway.times import Times
 
@@ -27,9 +28,16 @@ async def take_request(kind: str, signed_request: str, secrets: Sequence[bytes],
     The same request of the same owner, while it is open, is one request.
     """
     user = read_signed_request(signed_request, secrets)
-    code = await tasks.add(kind, user, new_secret(), keyed(secrets[0], kind, user))
+    code = await tasks.add(kind, user, new_secret(), keyed(secrets[0], kind, user), issued_ms(signed_request))
     log.info("request_of_meta_kept", kind=kind)
     return code
+
+
+def issued_ms(signed_request: str) -> int:
+    """Return when Meta signed a request of which it is known that it did, at that second's end; 0 if not told."""
+    at = json.loads(unpadded(signed_request.partition(".")[2])).get("issued_at")
+    said = isinstance(at, int) and not isinstance(at, bool) and at > 0
+    return at * 1000 + 999 if said else 0
 
 
 async def look_up(code: str, tasks: Tasks) -> DeletionStatus | None:
@@ -87,7 +95,7 @@ class Clerk:
         """Disconnect, erase, forget, in this order; each may be repeated."""
         account = task.account
         if not account:
-            account = await self.tokens.disconnect(task.user, task.kind)
+            account = await self.tokens.disconnect(task.user, task.kind, task.asked_ms)
             await self.tasks.note_account(task, account)
         if task.kind == DELETION:
             if account:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 
 from services.common.account_state import AccountState
@@ -13,10 +15,18 @@ from services.tokens.ports import Ports
 log = structlog.get_logger(__name__)
 
 
-async def disconnect(ports: Ports, account_id: str, reason: str) -> Account | None:
-    """Unsubscribe the account's webhooks as far as Instagram lets us, drop its token, keep its row."""
+async def disconnect(
+    ports: Ports, account_id: str, reason: str, *, unless_since: datetime | None = None
+) -> Account | None:
+    """Unsubscribe the account's webhooks as far as Instagram lets us, drop its token, keep its row.
+
+    One that was connected after `unless_since` stays as it is: its owner changed their mind since they asked.
+    """
     account = await ports.accounts.find(account_id)
     if account is None or account.state == AccountState.DISCONNECTED:
+        return account
+    if unless_since is not None and account.connected_at > unless_since:
+        log.warning("disconnect_skipped", account=account.account, why="connected again")
         return account
     await unsubscribe(ports, account)
     now = ports.clock.now()

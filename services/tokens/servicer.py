@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc.aio
@@ -138,7 +139,10 @@ class TokensServicer(tokens_pb2_grpc.TokensServicer):
 
     async def Disconnect(self, request: pb.DisconnectRequest, context: Context) -> pb.DisconnectResponse:
         """Drop an account's token; the answer is empty for one that was never known."""
-        gone = await self.unfinished.run(disconnect.disconnect(self.ports, request.account, request.reason))
+        asked = request.unless_connected_since_ms
+        since = datetime.fromtimestamp(asked / 1000, UTC) if asked else None
+        work = disconnect.disconnect(self.ports, request.account, request.reason, unless_since=since)
+        gone = await self.unfinished.run(work)
         if gone is None:
             return pb.DisconnectResponse()
         self.lender.drop(gone)

@@ -3,6 +3,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 
 import grpc
 import pytest
@@ -12,8 +13,8 @@ from tests.gateway.world import ACCOUNT, NEXT_SECRET, SECRET, until
 USER = "27640000000000001"
 
 
-def signed_request(user=USER, secret=SECRET):
-    claims = {"algorithm": "HMAC-SHA256", "user_id": user, "issued_at": 1790856000}
+def signed_request(user=USER, secret=SECRET, **more):
+    claims = {"algorithm": "HMAC-SHA256", "user_id": user, "issued_at": 1790856000, **more}
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     digest = hmac.new(secret.encode(), payload.encode(), hashlib.sha256).digest()
     return f"{base64.urlsafe_b64encode(digest).decode().rstrip('=')}.{payload}"
@@ -65,6 +66,19 @@ async def test_a_deletion_disconnects_erases_and_forgets_in_this_order(world):
     )
     assert USER.encode() not in kept
     assert ACCOUNT.encode() not in kept
+
+
+async def test_what_is_asked_holds_for_what_was_connected_before(world):
+    world.start()
+    await ask(world, "/deauthorize")
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.tokens.asked_at == [1790856000999]  # as Meta signed it, to the second's end
+
+    for claim in ({"issued_at": 10**12}, {"issued_at": "soon"}, {"issued_at": None}, {"issued_at": True}):
+        now = int(time.time() * 1000)
+        await ask(world, "/deauthorize", signed_request(**claim))
+        await until(lambda: world.redis.xlen("tasks") == 0)
+        assert now - 5_000 < world.tokens.asked_at[-1] < now + 5_000  # no time to believe: when it came
 
 
 async def test_a_deauthorization_only_disconnects(world):

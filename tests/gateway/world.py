@@ -136,6 +136,7 @@ class FakeTokens(tokens_rpc.TokensServicer):
         self.slow.set()
         self.log = []
         self.forget_failures = 0
+        self.asked_at = []
 
     async def Connect(self, request, context):
         await self.slow.wait()
@@ -154,6 +155,7 @@ class FakeTokens(tokens_rpc.TokensServicer):
         if self.status:
             await context.abort(self.status, "down")
         self.log.append(("disconnect", request.account))
+        self.asked_at.append(request.unless_connected_since_ms)
         return tokens_pb.DisconnectResponse(account=ACCOUNT if request.account.startswith("2764") else "")
 
     async def Forget(self, request, context):

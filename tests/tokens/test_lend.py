@@ -194,6 +194,19 @@ async def test_a_repair_asks_for_the_fields_that_the_dashboard_ticks_by_now(here
     assert set(account.subscribed_fields) == set(subscription.WANTED)
 
 
+async def test_an_account_that_was_connected_again_since_stays_connected(here):
+    await here.connected()
+    asked = here.clock.now()
+    here.clock.tick(seconds=1)
+    await here.connected()
+    kept = await disconnect.disconnect(here.ports, A.app_scoped_id, "deauthorize", unless_since=asked)
+    assert kept
+    assert (kept.account, kept.state) == (A.account, AccountState.ACTIVE)
+    gone = await disconnect.disconnect(here.ports, A.app_scoped_id, "deauthorize", unless_since=here.clock.now())
+    assert gone
+    assert gone.state == AccountState.DISCONNECTED
+
+
 async def test_a_disconnected_account_is_told_to_connect(here):
     await here.connected()
     await disconnect.disconnect(here.ports, A.account, "the owner removed the app")

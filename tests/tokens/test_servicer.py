@@ -178,6 +178,16 @@ def test_rotate_keys_without_a_keyring_is_unavailable(calls, connected, tmp_path
     assert code == grpc.StatusCode.UNAVAILABLE
 
 
+def test_disconnect_leaves_what_was_connected_since(here, calls, connected):
+    long_ago = int(here.clock.now().timestamp() * 1000) - 1
+    for asked, state in ((long_ago, "active"), (long_ago + 2, "disconnected")):
+        request = pb.DisconnectRequest(account=A.app_scoped_id, unless_connected_since_ms=asked)
+        answer, _, _ = calls.unary("Disconnect", request)
+        assert answer.account == A.account
+        listed, _, _ = calls.unary("ListAccounts", pb.ListAccountsRequest(account=A.account))
+        assert listed.accounts[0].state == state
+
+
 def test_disconnect_and_forget(here, calls, connected):
     answer, _, _ = calls.unary("Disconnect", pb.DisconnectRequest(account=A.app_scoped_id, reason="deauthorized"))
     assert answer.account == A.account

@@ -201,12 +201,14 @@ class RotateKeysProgress(_message.Message):
     def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., key_id: _Optional[str] = ..., unused_key_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DisconnectRequest(_message.Message):
-    __slots__ = ("account", "reason")
+    __slots__ = ("account", "reason", "unless_connected_since_ms")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    UNLESS_CONNECTED_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     account: str
     reason: str
-    def __init__(self, account: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    unless_connected_since_ms: int
+    def __init__(self, account: _Optional[str] = ..., reason: _Optional[str] = ..., unless_connected_since_ms: _Optional[int] = ...) -> None: ...
 
 class DisconnectResponse(_message.Message):
     __slots__ = ("account",)
