@@ -1,8 +1,9 @@
 """The load generator: its own process, raw HTTP/1.1 over keep-alive connections, closed loop or open loop.
 
 Closed loop: each connection sends the next request when the last is answered; the figure is requests a second. Open
-loop: requests leave at fixed times whatever the answers do, and latency counts from when a request should have left,
-so a stall is not hidden. Prints one JSON object. Its own share of a core is in it: at 90 % it would be the bottleneck.
+loop: requests leave at fixed times whatever the answers do, and latency counts from when a request should have left, so
+a stall is not hidden; how late it left is told as well: that is the loader's own. Prints one JSON object. Its own share
+of a core is in it: at 90 % it would be the bottleneck.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ class Load:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.latencies: list[float] = []
+        self.dues: list[float] = []
+        self.late: list[float] = []
         self.statuses: Counter[str] = Counter()
         self.idle: deque[Connection] = deque()
         self.waiting: deque[float] = deque()
@@ -122,6 +125,7 @@ class Load:
     def answered(self, connection: Connection, status: int, due: float) -> None:
         now = time.perf_counter()
         self.latencies.append(now - due)
+        self.dues.append(due)
         self.statuses[str(status)] += 1
         if connection.leaving:
             connection.transport.close()  # another one is made when it is gone
@@ -157,6 +161,7 @@ class Load:
             now = time.perf_counter()
             while sent < total and begin + sent / self.args.rate <= now:
                 due = begin + sent / self.args.rate
+                self.late.append(now - due)
                 sent += 1
                 if self.idle:
                     self.idle.popleft().send(due)
@@ -197,6 +202,10 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
         "max_ms": percentile(ordered, 1.0),
         "statuses": {name: count for name, count in load.statuses.items() if count},
         "loader_core": round(spent / wall, 2),
+        "sent_late_p99_ms": percentile(sorted(load.late), 0.99),
+        "each": [[due, round(1000 * wait, 3)] for due, wait in zip(load.dues, load.latencies, strict=True)]
+        if args.each
+        else [],
         "latencies_ms": [round(1000 * one, 3) for one in ordered[:: max(1, len(ordered) // 500)]]
         if args.detail
         else [],
@@ -212,6 +221,7 @@ def main() -> None:
     parser.add_argument("--secret", default="bench-secret")
     parser.add_argument("--get", default="", help="GET this path instead of posting deliveries")
     parser.add_argument("--detail", action="store_true")
+    parser.add_argument("--each", action="store_true", help="tell when each request was due, and its wait")
     print(json.dumps(uvloop.run(run(parser.parse_args()))))
 
 

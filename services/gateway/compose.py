@@ -128,6 +128,7 @@ class Gateway:
             health=self.health,
             times=times,
         )
+        self.dispatcher.give_way(self.inbox.quiet)
         tasks = RedisTasks(self.redis.oauth, prefix, times, now_ms)
         tenure = self.dispatcher.tenure
         self.clerk = Clerk(tasks, tokens, responder, dead, tenure, times)

@@ -70,6 +70,10 @@ class Dispatcher:
         self.failures = 0
         self.told = float("-inf")
 
+    def give_way(self, quiet: asyncio.Event) -> None:
+        """Drain a backlog preferably while this is set: no delivery waits to be kept."""
+        self.intake.quiet = quiet
+
     async def run(self) -> None:
         """Dispatch until `stop`, then give the lease up."""
         acknowledging = asyncio.create_task(self.live(self.acknowledge))

@@ -39,6 +39,8 @@ class Intake:
         self.gaps = gaps
         self.health = health
         self.times = times
+        self.quiet = asyncio.Event()
+        self.quiet.set()
         self.stopping = tenure.stopping
         self.arrived = asyncio.Event()
         self.swept = float("-inf")
@@ -84,9 +86,12 @@ class Intake:
     async def read_new(self) -> None:
         """Read new entries, and acknowledge in the same round trip what has ended since the last one.
 
-        Soon after the last read some gather first, unless many are waiting already.
+        Soon after the last read some gather first. A backlog has no need of that; it gives way to deliveries that
+        are being kept, since each would otherwise wait for a page of it at every step.
         """
-        if not self.more:
+        if self.more:
+            await rest(self.times.give_way, self.quiet)
+        else:
             await asyncio.sleep(max(0.0, self.read_at + self.times.gather - time.monotonic()))
         ended = self.hand.ended_plainly()
         with self.hand.acknowledging(ended):

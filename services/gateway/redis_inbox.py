@@ -43,6 +43,8 @@ class RedisInbox:
         self.last_id = ""
         self.waiting: deque[Waiting] = deque()
         self.wake = asyncio.Event()
+        self.quiet = asyncio.Event()
+        self.quiet.set()
         self.loop: asyncio.AbstractEventLoop
         self.task: asyncio.Task[None] | None = None
 
@@ -59,6 +61,7 @@ class RedisInbox:
         else:
             self.waiting.append((body, request, future))
             self.wake.set()
+            self.quiet.clear()
         return future
 
     async def run(self) -> None:
@@ -68,6 +71,7 @@ class RedisInbox:
             self.wake.clear()
             while self.waiting:
                 await self.write(self.take())
+            self.quiet.set()
 
     def take(self) -> list[Waiting]:
         """Take a batch of what waits."""

@@ -22,6 +22,7 @@ class Times:
     block: float = 0.5  # the longest wait inside one read
     # Under load reads come no faster: each read, call and acknowledgement costs the same for many.
     gather: float = 0.01
+    give_way: float = 0.005  # so long each read of a backlog waits for deliveries that are being kept
     finish: float = 0.02  # what has ended is acknowledged by then, with a read or without
     answer: float = 2.0  # Redis answers a command of the dispatcher by then
     deliver: float = 10.0

@@ -1,0 +1,94 @@
+"""A backlog gives way to deliveries that are being kept, and goes on all the same."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from services.gateway.hand import Hand
+from services.gateway.intake import Intake
+from services.gateway.ports import Entry
+from services.gateway.redis_inbox import RedisInbox
+from services.gateway.times import Times
+from tests.gateway.world import BASE, delivery, message, until
+
+
+class FakeStream:
+    """An inbox that is never empty; remembers how often it was read."""
+
+    def __init__(self):
+        self.reads = 0
+
+    async def fresh(self, count, _wait, _finished=()):
+        self.reads += 1
+        body = delivery(message(self.reads))
+        return [Entry(f"{self.reads}-{n}", BASE, body) for n in range(count)]
+
+
+class FakeTenure:
+    """Always the active one."""
+
+    def __init__(self):
+        self.active, self.began, self.stopping = True, [], asyncio.Event()
+
+
+@asynccontextmanager
+async def reading(give_way):
+    """Yields a stream that is read by an intake which has found a backlog, and its event."""
+    times = replace(Times(), give_way=give_way, gather=0.0)
+    hand, stream, tenure = Hand(times, Random(1)), FakeStream(), FakeTenure()
+    intake = Intake(stream, hand, tenure, None, None, times)
+    intake.swept, intake.more = float("inf"), True
+    intake.quiet = asyncio.Event()
+    run = asyncio.create_task(intake.run())
+    try:
+        yield stream, intake.quiet
+    finally:
+        tenure.stopping.set()
+        run.cancel()
+
+
+async def test_a_backlog_is_read_when_no_delivery_is_being_kept():
+    async with reading(give_way=60.0) as (stream, quiet):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert stream.reads == 0
+        quiet.set()
+        await until(lambda: stream.reads >= 3)
+
+
+async def test_a_backlog_is_read_also_when_deliveries_never_cease():
+    async with reading(give_way=0.001) as (stream, _):
+        await until(lambda: stream.reads >= 3)
+
+
+class FakeWire:
+    """A Redis that answers, or fails, when it is let."""
+
+    def __init__(self):
+        self.answers = asyncio.Queue()
+
+    async def exchange(self, commands, _seconds):
+        answer = await self.answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return [answer] * len(commands)
+
+    async def disconnect(self):
+        pass
+
+
+@pytest.mark.parametrize("answer", [b"1-0", ConnectionError("gone")])
+async def test_it_is_quiet_again_when_the_last_delivery_is_kept_or_refused(answer):
+    wire = FakeWire()
+    inbox = RedisInbox(wire, "inbox", Times(), lambda: BASE)
+    inbox.start()
+    assert inbox.quiet.is_set()
+    kept = [inbox.keep(b"{}", "request") for _ in range(2)]
+    assert not inbox.quiet.is_set()
+    wire.answers.put_nowait(answer)
+    await asyncio.wait(kept)
+    await until(inbox.quiet.is_set)
+    await inbox.close()
