@@ -16,6 +16,7 @@ from services.gateway.items import identifier, read_item
 
 # Instagram's words for fields of the `changes` style that carry what `messaging` carries.
 MESSAGE_FIELDS = ("messag", "standby")
+DECODER = json.JSONDecoder(parse_float=Decimal)  # json.loads would make one for each delivery
 
 
 def parse(body: bytes, received_ms: int) -> list[Item]:
@@ -32,7 +33,7 @@ def parse(body: bytes, received_ms: int) -> list[Item]:
 def read_json(text: str) -> Any:
     """Return what JSON text holds; a number out of all reach costs itself, not the delivery."""
     try:
-        return json.loads(text, parse_float=Decimal)
+        return DECODER.decode(text)
     except (ValueError, ArithmeticError):
         return json.loads(text, parse_float=number(Decimal), parse_int=number(int))
 
