@@ -33,18 +33,18 @@ async def test_a_delivery_reaches_the_responder_once_and_leaves_redis(world):
 
 
 async def test_what_has_ended_leaves_redis_while_nothing_new_comes(world):
-    world.start(times=replace(TIMES, block=30.0))
+    world.start(times=replace(TIMES, block=3.0), drain_seconds=6)
     put(world, delivery(message(1)))
     await until(lambda: world.responder.events)
-    await until(lambda: world.inbox() == 0, seconds=5)
+    await until(lambda: world.inbox() == 0, seconds=2)
 
 
 async def test_under_load_a_read_takes_acknowledgements_along(world):
-    world.start(times=replace(TIMES, finish=30.0))
+    world.start(times=replace(TIMES, finish=3.0), drain_seconds=6)
     for n in range(20):
         put(world, delivery(message(n)))
         await until(lambda: len(world.responder.events) > n)  # noqa: B023 - looked at in this turn
-    await until(lambda: world.inbox() <= 1)
+    await until(lambda: world.inbox() <= 1, seconds=2)
 
 
 async def test_only_one_of_two_gateways_dispatches_and_the_other_takes_over_when_it_stops(world):
