@@ -91,7 +91,7 @@ class Connection(HTTP1ServerConnection):
         self.due = time.monotonic() + IDLE_SECONDS
         data = self.left or await self.stream.read_bytes(READ_BYTES, partial=True)
         head = plain(data)
-        if head is None or self.door.overloaded:
+        if head is None:
             return await self.leave_to_tornado(data, delegate)
         self.left = await self.deliver(head, data)
         return True
@@ -107,25 +107,31 @@ class Connection(HTTP1ServerConnection):
 
     async def deliver(self, head: Plain, data: bytes) -> bytes:
         """Read the rest of a delivery and answer it; return what came after it."""
-        door, missing, size = self.door, head.ends - len(data), head.ends - head.begins
-        door.requests += 1
-        door.bytes += size
-        try:
-            if missing > 0:
-                self.due = time.monotonic() + BODY_SECONDS
-                data += await self.stream.read_bytes(missing)
-            self.due, began = math.inf, time.monotonic()
-            outcome = await self.take_in(data[head.begins : head.ends], head.fields)
-            self.due = time.monotonic() + IDLE_SECONDS
-            answered = self.stream.write(door.answer(outcome, self.due - IDLE_SECONDS - began))
-        finally:
-            door.requests -= 1
-            door.bytes -= size
-            door.less.set()
-        await answered
+        if head.ends > len(data):
+            data += await self.rest(head, len(data))
+        self.due, began = math.inf, time.monotonic()
+        body = data[head.begins : head.ends]
+        if self.door.begin(len(body)):
+            try:
+                outcome = await self.take_in(body, head.fields)
+            finally:
+                self.door.end(len(body))
+        else:
+            outcome = WebhookOutcome.OVERLOADED
+        self.due = time.monotonic() + IDLE_SECONDS
+        await self.stream.write(self.door.answer(outcome, self.due - IDLE_SECONDS - began))
         if outcome is not WebhookOutcome.KEPT:
             await asyncio.sleep(0)  # it waited for nobody, and many may lie in the buffer
         return data[head.ends :]
+
+    async def rest(self, head: Plain, come: int) -> bytes:
+        """Return what is missing of a body of which so many bytes, with its head, have come."""
+        self.due = time.monotonic() + BODY_SECONDS
+        self.door.reads(self, head.ends - head.begins)
+        try:
+            return await self.stream.read_bytes(head.ends - come)
+        finally:
+            self.door.has_read(self)
 
     async def take_in(self, body: bytes, fields: dict[bytes, bytes]) -> WebhookOutcome:
         """Verify and keep a body."""

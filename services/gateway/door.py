@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol, cast
 
 import structlog
@@ -77,8 +77,13 @@ class Door(HTTPServerConnectionDelegate):
         trust_proxy: bool = False,
         most_requests: int = 1024,
         most_bytes: int = 128 << 20,
+        visits: Collection[object] = (),
     ) -> None:
-        """Refuse deliveries beyond `most_requests` or `most_bytes` under way; take ids from a proxy that is trusted."""
+        """Refuse deliveries beyond `most_requests` or `most_bytes` that wait for Redis; `visits` are pages under way.
+
+        No more than that is read at once either, but there the oldest is cut off: what Instagram sends is whole within
+        milliseconds, and who begins a thousand bodies and ends none must not keep it out.
+        """
         self.application = application
         self.inbox = inbox
         self.secrets = secrets
@@ -87,11 +92,13 @@ class Door(HTTPServerConnectionDelegate):
         self.new_request = request_ids()
         self.most_requests = most_requests
         self.most_bytes = most_bytes
+        self.visits = visits
         self.requests = 0
         self.bytes = 0
+        self.reading: dict[Clocked, int] = {}  # bodies that are not whole, the oldest first, with the bytes so far
+        self.read = 0
         self.closing = False
         self.clocks: dict[object, Clocked] = {}
-        self.less = asyncio.Event()
         self.refused: Counter[WebhookOutcome] = Counter()
         self.counters = {outcome: metrics.deliveries.labels(outcome) for outcome in WebhookOutcome}
         self.seconds = metrics.webhook_seconds
@@ -119,10 +126,35 @@ class Door(HTTPServerConnectionDelegate):
             late.hang_up()
 
     async def quiet(self) -> None:
-        """Wait until no delivery is under way."""
-        while self.requests:
-            self.less.clear()
-            await self.less.wait()
+        """Wait until nothing is under way."""
+        while self.requests or self.reading or self.visits:  # noqa: ASYNC110 - three counts, asked once in a life
+            await asyncio.sleep(0.01)
+
+    def reads(self, one: Clocked, size: int) -> None:
+        """Note how much of an unfinished body has come; cut off the oldest ones when there are too many."""
+        self.read += size - self.reading.get(one, 0)
+        self.reading[one] = size
+        while len(self.reading) > self.most_requests or self.read > self.most_bytes:
+            oldest = next(iter(self.reading))
+            self.has_read(oldest)
+            oldest.hang_up()
+
+    def has_read(self, one: Clocked) -> None:
+        """Note that a body is whole, or will never be."""
+        self.read -= self.reading.pop(one, 0)
+
+    def begin(self, size: int) -> bool:
+        """Let a whole delivery wait for Redis; False when too many do. Each that may is ended by `end`."""
+        if self.requests >= self.most_requests or self.bytes >= self.most_bytes:
+            return False
+        self.requests += 1
+        self.bytes += size
+        return True
+
+    def end(self, size: int) -> None:
+        """Note that a delivery waits no more."""
+        self.requests -= 1
+        self.bytes -= size
 
     def request_id(self, given: str) -> str:
         """Return the id that follows a delivery: a trusted proxy's, or a new one."""
@@ -136,17 +168,12 @@ class Door(HTTPServerConnectionDelegate):
         self.seconds.observe(max(0.0, seconds))
         return ANSWERS[OUTCOMES[outcome]] + (b"Connection: close\r\n\r\n" if self.closing else b"\r\n")
 
-    @property
-    def overloaded(self) -> bool:
-        """Whether another delivery must wait."""
-        return self.requests >= self.most_requests or self.bytes >= self.most_bytes
-
 
 class Fork(HTTPMessageDelegate):
     """Reads a delivery itself, and hands any other request to the application."""
 
     __slots__ = (
-        "answered", "began", "chunks", "connection", "counted", "door", "due", "given", "server", "signature", "size",
+        "answered", "began", "chunks", "connection", "door", "due", "given", "server", "signature", "size", "waiting",
         "way",
     )  # fmt: skip
 
@@ -162,7 +189,7 @@ class Fork(HTTPMessageDelegate):
         self.signature: str | None = None
         self.given = ""
         self.answered = False
-        self.counted = False
+        self.waiting = False
         self.began = math.inf
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Any:
@@ -177,12 +204,7 @@ class Fork(HTTPMessageDelegate):
 
     def begin(self, headers: HTTPHeaders) -> None:
         """Note the signature; refuse at once what could not be read in any reasonable time."""
-        door = self.door
-        if door.overloaded:
-            self.answer(WebhookOutcome.OVERLOADED)
-            return
-        door.requests += 1
-        self.counted = True
+        self.door.reads(self, 0)
         self.signature = headers.get("X-Hub-Signature-256")
         self.given = headers.get(HEADER, "")
         # Tornado answers a body over its own limit with 400; ours is 413, so the limit is kept here.
@@ -199,11 +221,11 @@ class Fork(HTTPMessageDelegate):
         if self.size > LARGEST_DISCARDED:
             self.answer(WebhookOutcome.TOO_LARGE)
         elif self.size > LARGEST_BODY:
-            self.door.bytes -= sum(map(len, self.chunks))
             self.chunks.clear()
+            self.door.reads(self, 0)
         else:
-            self.door.bytes += len(chunk)
             self.chunks.append(chunk)
+            self.door.reads(self, self.size)
         return None
 
     def finish(self) -> None:
@@ -213,8 +235,13 @@ class Fork(HTTPMessageDelegate):
             self.way.finish()
             return
         self.began = time.monotonic()
+        self.door.has_read(self)
         if self.size > LARGEST_BODY:
             self.answer(WebhookOutcome.TOO_LARGE)
+            return
+        self.waiting = self.door.begin(self.size)
+        if not self.waiting:
+            self.answer(WebhookOutcome.OVERLOADED)
             return
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         try:
@@ -259,9 +286,8 @@ class Fork(HTTPMessageDelegate):
 
     def let_go(self) -> None:
         """Give back what the request occupied."""
-        if self.counted:
-            self.counted = False
-            self.door.requests -= 1
-            self.door.less.set()
-            self.door.bytes -= sum(map(len, self.chunks))
+        self.door.has_read(self)
+        if self.waiting:
+            self.waiting = False
+            self.door.end(self.size)
         self.chunks.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -58,6 +58,7 @@ class Desk:
     tokens: Tokens
     metrics: GatewayMetrics
     times: Times
+    visits: set[object] = field(default_factory=set)  # pages under way
 
     @property
     def cookie(self) -> str:
@@ -79,12 +80,14 @@ class Door(tornado.web.RequestHandler):
 
     def prepare(self) -> None:
         """Begin the lines, and the calls, of this request with its id."""
+        self.desk.visits.add(self)
         given = self.request.headers.get(HEADER, "") if self.desk.trust_proxy else ""
         clear_contextvars()
         bind_contextvars(request=given if well_formed(given) else new_request())
 
     def on_finish(self) -> None:
         """Log and count what was served; never the address, which holds codes and states."""
+        self.desk.visits.discard(self)
         status, took = self.get_status(), self.request.request_time()
         self.desk.metrics.pages.note(self.page, ending_of_http(status), took)
         log.info("page_served", door=self.page, method=self.request.method, status=status, ms=round(took * 1000, 1))

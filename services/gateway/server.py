@@ -10,6 +10,7 @@ import time
 import structlog
 import tornado.netutil
 from tornado.httpserver import HTTPServer, _HTTPRequestContext
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream, StreamClosedError
 
 from services.common.settings import Address
@@ -24,6 +25,15 @@ SWEEP_SECONDS = 1
 SPARE_FILES = 128
 MOST_CONNECTIONS = 20_000
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Context(_HTTPRequestContext):
+    """Who sent a request; of what a proxy says of that, only the last entry of X-Forwarded-For."""
+
+    def _apply_xheaders(self, headers: HTTPHeaders) -> None:
+        """Leave out X-Real-Ip: Tornado would prefer it, and proxies pass on the one that a client made up."""
+        headers.pop("X-Real-Ip", None)
+        super()._apply_xheaders(headers)
 
 
 class LimitedServer(HTTPServer):
@@ -46,7 +56,7 @@ class LimitedServer(HTTPServer):
 
     def serve(self, stream: IOStream, address: tuple[object, ...]) -> None:
         """Serve a connection as HTTPServer does, on a connection of ours."""
-        context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
+        context = Context(stream, address, self.protocol, self.trusted_downstream)
         connection = Connection(stream, self.conn_params, context, self.door)
         self._connections.add(connection)
         connection.start_serving(self)

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
 
 from services.gateway.compose import declare
-from services.gateway.connection import plain
+from services.gateway.connection import LARGEST_HEADER, plain
 from services.gateway.door import Door
-from services.gateway.server import LARGEST_FORM, LARGEST_HEADER, WebServer
+from services.gateway.server import LARGEST_FORM, WebServer
 from tests.gateway.world import LOOPBACK, SECRET, delivery, link, message, sign, until
 
 LAST = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -126,8 +126,8 @@ async def test_a_sender_that_goes_in_the_middle_of_a_body_leaves_nothing_under_w
     door = gateway.web.door
     async with link(gateway.web.port) as (_, writer):
         writer.write(post(b"x" * 1000)[:-10])
-        await until(lambda: (door.requests, door.bytes) == (1, 1000))
-    await until(lambda: (door.requests, door.bytes) == (0, 0))
+        await until(lambda: (len(door.reading), door.read) == (1, 1000))
+    await until(lambda: (len(door.reading), door.read) == (0, 0))
     assert world.inbox() == 0
 
 

@@ -271,7 +271,7 @@ def test_what_is_no_json_is_one_unreadable_thing(body):
 @pytest.mark.parametrize("number", ["1" * 4400, "1e99999999999999999999", "-" + "9" * 5000])
 def test_a_number_out_of_all_reach_leaves_its_neighbours_alone(number):
     body = delivery(message(), {**message(mid="m2"), "timestamp": "HERE"}).replace(b'"HERE"', number.encode())
-    assert [item.what.mid for item in parse(body, BASE)] == ["m1", "m2"]
+    assert [getattr(item.what, "mid", None) for item in parse(body, BASE)] == ["m1", "m2"]
 
 
 def test_an_item_put_aside_can_be_posted_again_alone():

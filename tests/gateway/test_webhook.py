@@ -168,7 +168,7 @@ async def test_a_sender_that_is_slow_with_its_header_or_body_is_cut_off_and_othe
         return [
             one
             for one in door.clocks.values()
-            if (isinstance(one, Fork), door.requests) == (sent == "header", sent == "body")
+            if (isinstance(one, Fork), len(door.reading)) == (sent == "header", sent == "body")
         ]
 
     async with link(gateway.web.port) as (reader, writer):
@@ -179,7 +179,7 @@ async def test_a_sender_that_is_slow_with_its_header_or_body_is_cut_off_and_othe
         door.sweep(time.monotonic() + limit + 1)
         async with asyncio.timeout(5):
             assert await reader.read() == b""
-    await until(lambda: door.requests == 0)
+    await until(lambda: not door.reading)
 
 
 @pytest.mark.parametrize("connections", [1000, pytest.param(10_000, marks=pytest.mark.long)])
@@ -211,6 +211,39 @@ async def test_requests_beyond_the_limit_get_503_with_retry_after(world):
     async with world.session.post(world.url(), data=b"{}") as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     assert await world.metric("igbot_webhook_deliveries_total", outcome="overloaded") == 1
+
+
+@pytest.mark.parametrize("field", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+async def test_who_begins_many_bodies_and_ends_none_keeps_nobody_out(world, field):
+    gateway = world.start()
+    door = gateway.web.door
+    door.most_requests = 5
+    begun = f"POST /webhook HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n1".encode()
+    async with AsyncExitStack() as links:
+        ends = [await links.enter_async_context(link(gateway.web.port)) for _ in range(12)]
+        for _, writer in ends:
+            writer.write(begun)
+        await until(lambda: len(door.reading) == 5)
+        assert await world.post(delivery(message(1))) == 200
+        async with asyncio.timeout(5):
+            for reader, _ in ends[:7]:
+                assert await reader.read() == b""  # the oldest were cut off
+        assert len(door.reading) == 5
+    await until(lambda: (len(door.reading), door.read, door.requests, door.bytes) == (0, 0, 0, 0))
+
+
+async def test_unfinished_bodies_are_bounded_in_bytes_too(world):
+    gateway = world.start()
+    door = gateway.web.door
+    door.most_bytes = 1_000_000
+    large = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + b"x" * 400_000
+    async with AsyncExitStack() as links:
+        ends = [await links.enter_async_context(link(gateway.web.port)) for _ in range(3)]
+        for _, writer in ends:
+            writer.write(large)
+        await until(lambda: len(door.reading) == 2 and door.read == 800_000)
+        assert await world.post(delivery(message(1))) == 200
+    await until(lambda: door.read == 0)
 
 
 async def test_the_challenge_is_answered_as_plain_text(world):
