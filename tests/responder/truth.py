@@ -230,7 +230,11 @@ class Truth:
             sure = self.doubts or "person" in self.upset or part.resent >= 3
             assert part.state is not PartState.HELD or sure, "held although everything could be read"
         taken = {one.mid for one in reply.answers} & {one.mid for one in self.begun if one.kind is IncomingKind.UNSEND}
-        reason = self.upset or taken or states & ENDED or reply.id in self.stepped_aside
+        # A held part of the same words has no mid: each one's echo may be taken for the other's.
+        same = {part.sha256 for part in reply.parts}
+        others = [part for one in self.store.replies.values() if one.id != reply.id for part in one.parts]
+        twin = any(part.state is PartState.HELD and part.sha256 in same for part in others)
+        reason = self.upset or taken or states & ENDED or reply.id in self.stepped_aside or twin
         assert PartState.DROPPED not in states or reason, f"{reply.id} was dropped for nothing"
 
     def judge_ledger(self):
