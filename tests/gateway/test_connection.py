@@ -21,6 +21,9 @@ from tests.gateway.world import LOOPBACK, SECRET, delivery, link, message, sign,
 LAST = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
+RESETS: list[int] = []
+
+
 class FakeInbox:
     """Keeps what it is given."""
 
@@ -191,7 +194,7 @@ async def said(port, pieces):
         except TimeoutError:
             answer += b"HTTP/1.1 <silence>\r\n"
         except ConnectionError:
-            pass
+            RESETS.append(port)
     # A 400 closes the connection at once, so that it may be lost on its way, where more was sent after it.
     return [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ") and b" 400 " not in line]
 
@@ -209,11 +212,12 @@ def test_whatever_comes_is_answered_and_kept_as_by_tornado_alone(examples):
             theirs.bodies.clear()
             data = b"".join(asked) + LAST
             places = [0, *sorted(cuts), len(data)]
-            for _ in range(5):  # a server that closes with bytes unread resets, and that may overtake its own answer
+            for _ in range(5):  # again only after a reset: it takes unread answers with it
+                RESETS.clear()
                 ours.bodies.clear()
                 theirs.bodies.clear()
                 mine, tornados = ask([data[begin:end] for begin, end in pairwise(places)])
-                if mine == tornados:
+                if not RESETS or mine == tornados:
                     break
             assert mine == tornados
             assert ours.bodies == theirs.bodies
