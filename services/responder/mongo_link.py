@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bson.codec_options import TypeDecoder, TypeRegistry
+from bson.int64 import Int64
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import ConfigurationError, PyMongoError
 
@@ -34,13 +36,24 @@ PATIENCE: dict[str, Any] = {
 """A dead server is Unavailable within seconds; the lease of a conversation lasts about as long."""
 
 
+class PlainInt(TypeDecoder):
+    """Reads a 64-bit integer as an int: the driver's own Int64 cannot be put into a struct and written again."""
+
+    bson_type = Int64
+
+    def transform_bson(self, value: int) -> int:
+        """Return the same number."""
+        return int(value)
+
+
 class MongoLink:
     """One client and its database."""
 
     def __init__(self, url: str, pool: int) -> None:
         """Name the database, and how many connections to hold at most."""
         self.url = url
-        self.options = SURE | PATIENCE | {"appname": "igbot-responder", "tz_aware": True, "maxPoolSize": pool}
+        mine = {"appname": "igbot-responder", "tz_aware": True, "type_registry": TypeRegistry([PlainInt()])}
+        self.options = SURE | PATIENCE | mine | {"maxPoolSize": pool}
         self.clock = MongoClock()
         self.client: AsyncIOMotorClient[Document] | None = None
 

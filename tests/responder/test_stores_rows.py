@@ -71,6 +71,12 @@ class TestSave:
         assert second.rev > first.rev
         assert await store.conversations.load(ACCOUNT, PERSON) == second
 
+    async def test_what_a_save_returned_can_be_saved_again(self, store: Store) -> None:
+        row = await saved(store, a_row())
+        for version in range(1, 4):
+            row = await saved(store, replace(row, version=version))
+        assert await store.conversations.load(ACCOUNT, PERSON) == row
+
     async def test_a_save_over_another_one_is_refused_and_changes_nothing(self, store: Store) -> None:
         first = await saved(store, a_row())
         second = await saved(store, replace(first, version=1, due_at=7))

@@ -102,6 +102,9 @@ async def test_the_conversation_of_a_responder_that_ends_is_carried_on_by_the_ot
         code = await asyncio.wait_for(one.running.wait(), 5)
         if how is signal.SIGTERM:
             assert (code, troubles(one)) == (0, [])
+        await two.deliver(event("m2", "And on Monday?"))
+        await until(lambda: len(outer.arrived) == 2, 20)
+        assert troubles(two) == []
 
 
 async def test_what_takes_longer_than_the_drain_is_let_go_before_the_store_closes(tmp_path, mongo_url):
