@@ -235,7 +235,8 @@ class Guarded(Supervisor):
     """With mutual TLS between the services, the certificates in `tls` beside everything else."""
 
     def own_settings(self, name):
-        return {**super().own_settings(name), "GRPC_TLS_DIR": str(self.folder / "tls" / name)}
+        tls = {"GRPC_TLS_DIR": str(self.folder / "tls" / name)} if name in OURS else {}
+        return {**super().own_settings(name), **tls}
 
 
 async def test_a_certificate_is_expired(tmp_path):
