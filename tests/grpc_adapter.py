@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import grpc_testing
 
-from services.common.rpc import guarded
+from services.common.rpc_guard import guarded
 
 
 class AsyncContext:

@@ -14,7 +14,8 @@ from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
-from services.common.rpc import Channel, Guard, RpcServer
+from services.common.rpc import Channel, RpcServer
+from services.common.rpc_guard import Guard
 from services.common.settings import Address
 from services.common.traffic import Ending, Target, ending_of, ending_of_http, outbound_calls, served_rpcs
 
