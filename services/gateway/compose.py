@@ -30,7 +30,8 @@ from services.gateway.grpc_responder import GrpcResponder
 from services.gateway.grpc_tokens import GrpcTokens
 from services.gateway.metrics import DEPENDENCIES, GatewayMetrics
 from services.gateway.monitor import Monitor
-from services.gateway.pages import Desk, application
+from services.gateway.page_door import Desk
+from services.gateway.pages import application
 from services.gateway.redis_dead import RedisDeadLetters
 from services.gateway.redis_inbox import RedisInbox
 from services.gateway.redis_lease import RedisLease
