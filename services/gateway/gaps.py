@@ -40,13 +40,13 @@ class Gaps:
         pause = self.times.down_first
         while True:
             try:
-                found = await self.responder.check_gaps()
+                check = await self.responder.check_gaps()
             except Unavailable as error:
                 log.info("gap_check_put_off", error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, self.times.task_most)
             else:
-                log.info("gap_check_done", found=found)
+                log.info("gap_check_done", found=check.found, skipped=check.skipped)
                 return
 
     def stop(self) -> None:

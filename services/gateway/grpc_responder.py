@@ -15,7 +15,7 @@ from services.common.pb import responder_pb2_grpc as rpc
 from services.common.request_id import outgoing
 from services.common.rpc import Channel
 from services.gateway.events import Event, Kind
-from services.gateway.ports import Entry, Outcome, ResponderDown, ResponderFault, ResponderSlow, Verdict
+from services.gateway.ports import Entry, GapCheck, Outcome, ResponderDown, ResponderFault, ResponderSlow, Verdict
 
 SLOW = frozenset({grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED})
 # These speak of the responder or of the way to it, never of an event: a wrong certificate must not fill `dead`.
@@ -62,15 +62,15 @@ class GrpcResponder:
             self.made, self.stub = channel, self.channel.stub(rpc.ResponderStub)
         return self.stub.Deliver
 
-    async def check_gaps(self) -> int:
-        """Compare every account's recent messages with the store; return how many were missing."""
+    async def check_gaps(self) -> GapCheck:
+        """Compare every account's recent messages with the store, and record those that are missing."""
         stub = self.channel.stub(rpc.ConversationsStub)
         try:
             with self.channel.watch():
                 answer = await stub.CheckGaps(pb.CheckGapsRequest(), timeout=self.long_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"CheckGaps: {error.code().name}") from error
-        return int(answer.found)
+        return GapCheck(answer.found, answer.skipped)
 
     async def erase(self, account: str) -> None:
         """Erase everything about an account."""

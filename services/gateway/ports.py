@@ -137,14 +137,22 @@ class Verdict:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class GapCheck:
+    """What a look for lost messages came to: how many were missing, and how many accounts could not be looked at."""
+
+    found: int
+    skipped: int
+
+
 class Responder(Protocol):
     """The responder; raises ResponderDown, ResponderSlow or ResponderFault."""
 
     async def deliver(self, events: Sequence[tuple[Entry, Event]]) -> list[Verdict]:
         """Hand over events, each with the id of its delivery; one verdict each, in order."""
 
-    async def check_gaps(self) -> int:
-        """Compare every account's recent messages with the store; return how many were missing."""
+    async def check_gaps(self) -> GapCheck:
+        """Compare every account's recent messages with the store, and record those that are missing."""
 
     async def erase(self, account: str) -> None:
         """Erase everything about an account."""

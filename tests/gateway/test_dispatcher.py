@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from services.common.pb import responder_pb2 as pb
 from tests.gateway.world import ACCOUNT, BASE, TIMES, delivery, gateway_process, message, responding, until
@@ -262,6 +263,13 @@ async def test_acknowledged_entries_that_redis_lost_are_noticed_and_the_gap_chec
     gateway.inbox.last_id = f"{int(time.time() * 1000) + 60_000}-0"  # as if this had been written before a fail-over
     await until(lambda: world.responder.gaps == 2)
     assert await world.metric("igbot_inbox_lost_total", what="entries") == 1
+
+
+async def test_a_gap_check_tells_what_it_found_and_how_many_accounts_it_could_not_look_at(world):
+    with capture_logs() as lines:
+        world.start()
+        (said,) = await until(lambda: [one for one in lines if one["event"] == "gap_check_done"])
+    assert (said["found"], said["skipped"]) == (2, 3)
 
 
 async def test_a_redis_filled_to_its_limit_is_drained_by_the_other_gateway(own_world):

@@ -112,7 +112,7 @@ class FakeResponder(rpc.ResponderServicer, rpc.ConversationsServicer):
 
     async def CheckGaps(self, request, context):
         self.gaps += 1
-        return pb.CheckGapsResponse(checked=1)
+        return pb.CheckGapsResponse(checked=1, found=2, skipped=3)
 
     async def Erase(self, request, context):
         self.erased.append((request.account, request.person))
