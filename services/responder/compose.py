@@ -178,7 +178,9 @@ async def make_parts(
     )
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     claimer = Claimer(store, book, worker, alarm, owner, lease_ms, settings.workers, stopped)
-    deliver = Deliver(store, book, settings.policy, alarm.wake, skipped=lambda why: metrics.skips.labels(why).inc())
+    deliver = Deliver(
+        store, book, settings.policy, alarm.wake, skipped=lambda why: metrics.skips.labels(why).inc(), times=times
+    )
     people = People(store, book, settings.policy, alarm.wake, new_id)
     unhurried = HeededInstagram(instagram.unhurried(), reading.faults)
     gaps = Gaps(store, tokens, unhurried, deliver, metrics, settings.policy)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec.structs import replace
 
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
-from services.responder import record
+from services.responder import ledger, record, taps
 from services.responder.account import Account
 from services.responder.book import AccountBook
 from services.responder.corrections import Corrections
@@ -28,17 +29,17 @@ from services.responder.incoming import (
     as_message,
     as_pending,
     is_outgoing,
-    is_tap,
     key_kinds,
     person_of,
     wrong,
 )
+from services.responder.late_echoes import LateEchoes
 from services.responder.message import Author, Kind, Message, Stored, key_of
 from services.responder.metrics import Skip
 from services.responder.model import Conversation
 from services.responder.pauses import caught_up
 from services.responder.ports import Rule, Store
-from services.responder.times import Policy
+from services.responder.times import Policy, Times
 from services.responder.words import is_word
 
 log = structlog.get_logger(__name__)
@@ -68,11 +69,14 @@ class Deliver:
     wake: Callable[[str, int], None]  # account, when
     told: dict[str, int] = field(default_factory=dict)  # unknown account -> when it was last logged
     skipped: Callable[[Skip], None] = unheard  # counts what will get no reply
+    times: Times = field(default_factory=Times)
     corrections: Corrections = field(init=False)
+    late_echoes: LateEchoes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Correct messages in the same store."""
+        """Correct messages and settle replies in the same store."""
         self.corrections = Corrections(self.store.messages)
+        self.late_echoes = LateEchoes(self.store.sends, self.times)
 
     async def deliver(self, events: Sequence[Incoming]) -> list[Verdict]:
         """Return one verdict an event, in order. Raises Unavailable when the store is down."""
@@ -161,7 +165,7 @@ class Deliver:
         self, account: Account, row: Conversation, events: Sequence[Incoming]
     ) -> tuple[list[Stored], Conversation | None]:
         """Store the events, change the row; return both, the row None when it stays as it is."""
-        if any(event.kind in CORRECTIONS or is_tap(event) for event in events):
+        if any(event.kind in CORRECTIONS or event.kind is IncomingKind.POSTBACK for event in events):
             stored = await self.put_down(account, row.person, events)
             return stored, await self.change_row(account, row, list(zip(events, stored, strict=True)))
         now = self.store.clock.now()
@@ -180,10 +184,11 @@ class Deliver:
         """Store each event under its key, in the order of the events."""
         now = self.store.clock.now()
         plain = [event for event in events if event.kind not in CORRECTIONS]
-        added = await self.store.messages.add([as_message(event, account, person, now=now) for event in plain])
+        messages = [as_message(event, account, person, now=now) for event in plain]
+        added = await taps.add(self.store.messages, messages)
         self.count(plain, added)
         by_event = {
-            id(event): await self.corrections.of_tap(one) if is_tap(event) else one
+            id(event): await self.corrections.of_tap(one) if one.message.kind is Kind.POSTBACK else one
             for event, one in zip(plain, added, strict=True)
         }
         for event in events:
@@ -230,15 +235,16 @@ class Deliver:
 
     async def rule(self, account: Account, row: Conversation, events: Sequence[Incoming]) -> Rule:
         """Return what makes the row afterwards of the messages of these events."""
+        echoes = [event for event in events if may_be_ours(event, account)]
+        held = await self.late_echoes.settle(row.held, echoes) if echoes and row.held else row.held
         # The row was read before this question: a reply is in `sends` before it leaves the row.
         owns = self.store.sends.owns
         ours = [may_be_ours(event, account) and await owns(account.account, event.mid) for event in events]
 
         def rule(messages: Sequence[Message]) -> Conversation:
-            after = caught_up(row, account)
+            after = replace(caught_up(row, account), held=held)
             for event, message, is_ours in zip(events, messages, ours, strict=True):
-                if not is_ours:
-                    after = self.apply(after, event, message, account)
+                after = ledger.disown_pause(after, event.mid) if is_ours else self.apply(after, event, message, account)
             return after
 
         return rule

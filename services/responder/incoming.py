@@ -112,11 +112,6 @@ def key_kinds(event: Incoming, account: Account) -> tuple[Kind, ...]:
     return (Kind.POSTBACK, Kind.MESSAGE) if event.sender else (Kind.ECHO, Kind.POSTBACK, Kind.MESSAGE)
 
 
-def is_tap(event: Incoming) -> bool:
-    """Whether it may have been corrected before it came: a stub of its mid stands under another kind."""
-    return event.kind is IncomingKind.POSTBACK and bool(event.mid)
-
-
 def stored_kind(event: Incoming, account: Account) -> Kind:
     """Return the kind under which the event itself is stored."""
     if event.kind is IncomingKind.MESSAGE:

@@ -110,4 +110,5 @@ def without_ready(reply: Reply) -> Reply:
 
 def disown_pause(row: Conversation, mid: str) -> Conversation:
     """An echo that was taken for a person's proved ours: undo the pause that it alone made."""
-    return replace(row, pauses=tuple(pause for pause in row.pauses if not mid or pause.mid != mid))
+    kept = tuple(pause for pause in row.pauses if not mid or pause.mid != mid)
+    return row if kept == row.pauses else replace(row, pauses=kept)

@@ -31,6 +31,9 @@ from services.responder.times import DAY, SECOND, Policy, Times
 QUICK = 3 * SECOND
 """Few people answer faster than this: Instagram's own automatic replies do."""
 
+UNPROVEN = frozenset({PartState.SENDING, PartState.UNKNOWN, PartState.HELD})
+"""An echo proves that a part in one of these states arrived."""
+
 OPTS_KEPT = 10
 """More stop and start words of one person than this are forgotten, the oldest first."""
 
@@ -197,7 +200,7 @@ def own(row: Conversation, one: Echo) -> tuple[bool, Conversation]:
         return True, row
     for reply in replies:
         for part in reply.parts:
-            if part.state in {PartState.SENDING, PartState.UNKNOWN} and part.sha256 == one.sha256:
+            if part.state in UNPROVEN and part.sha256 == one.sha256:
                 sent = replace(part, state=PartState.SENT, mid=one.mid, error="")
                 return True, ledger.with_reply(row, ledger.with_part(reply, sent))
     return False, row

@@ -70,7 +70,7 @@ class Pieces(RuleBasedStateMachine):
         return AccountBook(self.store.accounts, OneToken(), self.clock, self.times)
 
     def deliverer(self):
-        return Deliver(self.store, self.book(), self.policy, lambda _account, _at: None)
+        return Deliver(self.store, self.book(), self.policy, lambda _account, _at: None, times=self.times)
 
     def people(self):
         return Words(self.store, self.book(), self.policy, lambda _account, _at: None, self.new_id)

@@ -73,7 +73,7 @@ async def test_the_gap_check_takes_a_persons_words_for_a_takeover_and_leaves_our
 # --- taps ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+same_tap = pytest.mark.parametrize(
     ("mid", "shown_mid", "text", "apart"),
     [
         ("tap", "tap", "Instagram's own words for it", 30 * SECOND),
@@ -81,6 +81,9 @@ async def test_the_gap_check_takes_a_persons_words_for_a_takeover_and_leaves_our
         ("", "other", "Where is my order?", -5 * SECOND),
     ],
 )
+
+
+@same_tap
 async def test_a_tap_that_was_delivered_and_is_shown_as_a_message_is_answered_once(town, mid, shown_mid, text, apart):
     tap = town.event(IncomingKind.POSTBACK, mid=mid, text="Where is my order?", payload="ORDER")
     await town.deliver(tap)
@@ -91,6 +94,25 @@ async def test_a_tap_that_was_delivered_and_is_shown_as_a_message_is_answered_on
     await town.gaps.check_all(await town.store.accounts.all())
     await town.run()
     assert town.got() == ["answer 1"]
+
+
+@same_tap
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_tap_that_was_shown_as_a_message_and_is_delivered_at_last_is_answered_once(
+    town, mid, shown_mid, text, apart, answered
+):
+    tap = town.event(IncomingKind.POSTBACK, mid=mid, text="Where is my order?", payload="ORDER")
+    town.instagram.put(A, ANNA, shown(shown_mid, text, tap.at + apart))
+    town.clock.ms += 3 * MINUTE
+    await town.book.mirror()
+    await town.gaps.check_all(await town.store.accounts.all())
+    if answered:
+        await town.run(for_ms=MINUTE)
+    for _ in range(2):
+        assert await town.deliver(tap) == ["duplicate"]
+    await town.run()
+    assert town.got() == ["answer 1"]
+    assert len(town.writer.asked[0]) == 1
 
 
 @pytest.mark.parametrize(("text", "apart"), [("Where is my order?", 6 * SECOND), ("And my refund?", SECOND)])

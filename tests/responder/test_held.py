@@ -3,10 +3,12 @@
 from contextlib import suppress
 
 import pytest
+from msgspec.structs import replace
 
 from services.common.errors import NotFound, Refused, Undeliverable
+from services.responder.model import PartState
 from tests.responder.fakes import SILENCE, A
-from tests.responder.town import ANNA, HOUR, MINUTE, hold_one, opened
+from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, hold_one, opened
 
 DAY = 24 * HOUR
 
@@ -103,3 +105,85 @@ async def test_a_wrong_decision_about_a_held_part_changes_nothing(town, reply, p
     with pytest.raises((NotFound, Refused)):
         await town.people.resolve(known if reply == "known" else reply, part, decision)
     assert len(await town.people.held("")) == 1
+
+
+async def posted(town, text="answer 1"):
+    """The time of the POST whose outcome nobody knows."""
+    found = await town.people.held("")
+    return next(part.sending_at for reply in found for part in reply.parts if part.text == text)
+
+
+async def test_a_late_echo_settles_a_held_part_and_is_nobodys_words(town):
+    message = await hold_one(town)
+    await town.echo("mid of the late one", "answer 1", at=await posted(town) + SECOND)
+    assert await town.people.held("") == []
+    row = await town.row()
+    assert (row.held, row.pauses) == ((), ())
+    story = await town.store.sends.of(A, ANNA, 9)
+    assert [(str(part.state), part.mid) for one in story for part in one.parts] == [("sent", "mid of the late one")]
+    assert await town.answered_by(message) == story[0].id
+    await town.echo("mid of the late one", "answer 1", at=story[0].parts[0].sending_at + SECOND)
+    assert await town.row() == row
+
+
+async def test_the_same_words_at_another_time_are_a_persons(town):
+    await hold_one(town)
+    for number, at in enumerate((await posted(town) - MINUTE, town.clock.now())):
+        await town.echo(f"typed {number}", "answer 1", at=at)
+    assert len(await town.people.held("")) == 1
+    assert [pause.mid for pause in (await town.row()).pauses] == ["typed 0", "typed 1"]
+
+
+async def test_a_held_part_and_a_later_reply_of_the_same_words_each_get_their_own_echo(town):
+    await hold_one(town)
+    began = await posted(town)
+    town.writer.script = ["answer 1"]
+    town.instagram.script = [SILENCE]
+    await town.say("and this?")
+    await town.run(for_ms=15 * SECOND)
+    assert await town.parts() == ["unknown"]
+    now = (await town.row()).reply.parts[0].sending_at
+    await town.echo("the first", "answer 1", at=began + SECOND)
+    assert await town.parts() == ["unknown"]
+    await town.echo("the second", "answer 1", at=now + SECOND)
+    await town.run(for_ms=MINUTE)
+    story = await town.store.sends.of(A, ANNA, 9)
+    assert [part.mid for one in story for part in one.parts] == ["the first", "the second"]
+    assert (await town.row()).pauses == ()
+
+
+async def test_an_echo_that_was_written_down_before_a_crash_is_taken_out_of_the_row_by_the_next(town):
+    await hold_one(town)
+    began = await posted(town)
+    real, town.store.conversations.save = town.store.conversations.save, None
+    real_record, town.store.record = town.store.record, None
+    with suppress(TypeError):
+        await town.echo("late", "answer 1", at=began + SECOND)
+    town.store.conversations.save, town.store.record = real, real_record
+    assert (await town.people.held(""), len((await town.row()).held)) == ([], 1)
+    await town.echo("late", "answer 1", at=began + SECOND)
+    row = await town.row()
+    assert (row.held, row.pauses) == ((), ())
+
+
+async def test_the_echo_of_a_part_that_was_just_given_up_is_its_own(town):
+    message = await town.say("hello")
+    town.instagram.script = [SILENCE]
+    await town.run(for_ms=15 * SECOND)
+    row = await town.row()
+    part = replace(row.reply.parts[0], state=PartState.HELD)
+    await town.store.conversations.save(replace(row, reply=replace(row.reply, parts=(part,))))
+    await town.echo("late", "answer 1", at=part.sending_at)
+    await town.run(for_ms=MINUTE)
+    assert await town.people.held("") == []
+    assert (await town.row()).pauses == ()
+    assert (await town.answered_by(message)).startswith("reply")
+
+
+async def test_an_echo_that_was_taken_for_a_persons_ends_its_pause_when_it_proves_the_held_parts_own(town):
+    await hold_one(town)
+    at = await posted(town) + SECOND
+    await town.echo("late", "answer 1 (altered)", at=at)
+    assert [pause.mid for pause in (await town.row()).pauses] == ["late"]
+    await town.echo("late", "answer 1", at=at)
+    assert (await town.row()).pauses == ()

@@ -75,7 +75,9 @@ class Town:
         self.book = AccountBook(store.accounts, tokens, self.clock, self.times)
         reading = HeededInstagram(instagram, Faults(self.book, tokens, self.times))
         wake, skips = lambda account, at: self.woken.append((account, at)), self.metrics.skips
-        self.deliverer = Deliver(store, self.book, policy, wake, skipped=lambda why: skips.labels(why).inc())
+        self.deliverer = Deliver(
+            store, self.book, policy, wake, skipped=lambda why: skips.labels(why).inc(), times=self.times
+        )
         self.composer = Composer(
             store, self.book, reading, self.writer, policy, "Be kind.", self.new_id, gap_check=gap_check
         )

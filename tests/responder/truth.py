@@ -37,6 +37,7 @@ class Truth:
     moved: dict = field(default_factory=dict)  # (reply, part) -> the part as it last went to `sending`
     stepped_aside: set = field(default_factory=set)  # replies that made way for newer messages, and what they answer
     reopened: set = field(default_factory=set)
+    given_up: set = field(default_factory=set)  # replies with a part that was held, if only until its echo came
     doubts: set = field(default_factory=set)  # why a part may be held
     late: set = field(default_factory=set)  # mids that came after a person had answered them
     broken: list = field(default_factory=list)
@@ -137,6 +138,8 @@ class Truth:
     def keeps_replies(self, before, after):
         """A person's words, and a reply of which anything arrived, are in the row or in `sends`."""
         self.stepped_aside |= {one.id for one in after.unsettled}
+        held = [one for one in in_hand(after) if any(part.state is PartState.HELD for part in one.parts)]
+        self.given_up |= {one.id for one in held}
         self.reopened |= {one.mid for reply in after.unsettled for one in reply.answers}
         kept = {one.id for one in in_hand(after)} | set(self.store.replies)
         for reply in in_hand(before):
@@ -230,11 +233,7 @@ class Truth:
             sure = self.doubts or "person" in self.upset or part.resent >= 3
             assert part.state is not PartState.HELD or sure, "held although everything could be read"
         taken = {one.mid for one in reply.answers} & {one.mid for one in self.begun if one.kind is IncomingKind.UNSEND}
-        # A held part of the same words has no mid: each one's echo may be taken for the other's.
-        same = {part.sha256 for part in reply.parts}
-        others = [part for one in self.store.replies.values() if one.id != reply.id for part in one.parts]
-        twin = any(part.state is PartState.HELD and part.sha256 in same for part in others)
-        reason = self.upset or taken or states & ENDED or reply.id in self.stepped_aside or twin
+        reason = self.upset or taken or states & ENDED or reply.id in self.stepped_aside | self.given_up
         assert PartState.DROPPED not in states or reason, f"{reply.id} was dropped for nothing"
 
     def judge_ledger(self):
