@@ -129,6 +129,7 @@ async def test_a_gateway_that_is_told_to_stop_finishes_a_callback_first(world):
     await until(lambda: gateway.web.server._stopped)  # it listens no more
     await asyncio.wait([callback], timeout=1.5)  # longer than connections without a request are left
     world.tokens.slow.set()
+    await asyncio.wait([callback, stopping])  # also of a test that fails the gateway must not be left half stopped
     answer = await callback
     assert (answer.status, heading(answer)) == (200, "@north_pier_bakery is connected")
     await stopping
