@@ -135,6 +135,12 @@ def test_make_targets_in_documents_exist():
         assert set(re.findall(r"`make ([a-z0-9-]+)", document.read_text())) <= targets, document.name
 
 
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/operations.md"])
+def test_metrics_in_documents_exist(document):
+    told = set(re.findall(r"`(igbot_[a-z_]+)", (ROOT / document).read_text()))
+    assert told <= set(re.findall(r"`(igbot_[a-z_]+)`", (ROOT / "docs/metrics.md").read_text()))
+
+
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md", "docs/meta-app.md"])
 def test_a_check_of_an_account_names_it(document):
     told = re.findall(r"igbot accounts\s+(?:check|refresh)\b([^\n`]*)", (ROOT / document).read_text())
