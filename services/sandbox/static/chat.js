@@ -106,7 +106,8 @@ function offerMenu(bubble, message) {
   };
 }
 
-function openMenu(x, y, entries) {
+// `side` is the side of the menu that is at x.
+function openMenu(x, y, entries, side = "left") {
   menu.replaceChildren(...entries.map(([text, act, kind]) => {
     const button = document.createElement("button");
     button.textContent = text;
@@ -118,7 +119,7 @@ function openMenu(x, y, entries) {
   }));
   menu.hidden = false;
   const { width, height } = menu.getBoundingClientRect();
-  menu.style.left = `${Math.max(8, Math.min(x, innerWidth - width - 8))}px`;
+  menu.style.left = `${Math.max(8, Math.min(side === "left" ? x : x - width, innerWidth - width - 8))}px`;
   menu.style.top = `${Math.max(8, Math.min(y, innerHeight - height - 8))}px`;
   menu.querySelector("button").focus();
 }
@@ -141,7 +142,7 @@ at("more").onclick = (event) => {
   openMenu(place.right, place.bottom + 4, [
     [asShop ? "Write as the customer" : "Answer as the shop", () => writeAs(!asShop)],
     ["Connect the account", () => { location.href = at("connect").href; }],
-  ]);
+  ], "right");
 };
 at("as-off").onclick = () => writeAs(false);
 document.addEventListener("pointerdown", (event) => { if (!menu.contains(event.target)) menu.hidden = true; });
