@@ -15,7 +15,7 @@ import grpc.aio
 
 from services.cli.findings import Finding
 from services.cli.operator import OperatorSettings
-from services.cli.remote import conversations, problem, tokens
+from services.cli.remote import conversations, details, problem, tokens
 from services.cli.smoke import health
 from services.common.pb import responder_pb2, tokens_pb2
 from services.common.rpc import tls_files
@@ -80,4 +80,4 @@ async def accounts(settings: OperatorSettings) -> AsyncIterator[Finding]:
                 for finding in named(f"@{account.username}", checked.findings):
                     yield finding
     except grpc.aio.AioRpcError as error:
-        yield Finding("accounts", None, f"cannot be asked: {error.details()}")
+        yield Finding("accounts", None, f"cannot be asked: {details(error)}")

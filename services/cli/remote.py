@@ -61,11 +61,19 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def problem(error: grpc.aio.AioRpcError) -> Problem:
     """What a gRPC status means to the shell."""
     status = error.code()
-    said = (error.details() or "").strip()
+    said = details(error)
     if status in UNREACHABLE:
-        return Problem(f"the service cannot be reached or is not ready: {said}", Code.UNREACHABLE)
+        return Problem(
+            f"the service cannot be reached or is not ready: {said}. Is igbot running? `igbot doctor` looks.",
+            Code.UNREACHABLE,
+        )
     advice = ADVICE.get(status, f"refused ({status.name.lower()})")
     return Problem(f"{advice}: {said}" if said else advice)
+
+
+def details(error: grpc.aio.AioRpcError) -> str:
+    """What a failed call says, without what gRPC says of all connections before it comes to the one that failed."""
+    return (error.details() or "").rpartition("last error: ")[2].removeprefix("UNKNOWN: ").strip()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ import grpc.aio
 
 from services.cli.findings import Finding, why
 from services.cli.operator import OperatorSettings
+from services.cli.remote import details
 from services.common.rpc import Channel, TlsFiles, tls_files
 from services.common.settings import Address
 
@@ -83,7 +84,7 @@ async def health(name: str, address: Address, tls: TlsFiles | None) -> Finding:
         answer = await stub.Check(request, timeout=SECONDS)  # type: ignore[attr-defined]  # its stubs leave it out
     except grpc.aio.AioRpcError as error:
         return Finding(
-            name, False, f"cannot be reached: {error.details()}", f"is {name} at {address}?", unreachable=True
+            name, False, f"cannot be reached: {details(error)}", f"is {name} at {address}?", unreachable=True
         )
     finally:
         await channel.close()

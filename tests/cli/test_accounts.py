@@ -167,7 +167,8 @@ def test_a_refusal_is_one_line_and_its_exit_code(igbot, tokens, status, code):
 def test_a_service_that_is_not_there_is_exit_code_three(bare):
     ran = bare("accounts", "list", TOKENS_ADDRESS="127.0.0.1:1")
     assert ran.code == 3
-    assert ran.err.startswith("igbot: the service cannot be reached")
+    assert ran.err.startswith("igbot: the service cannot be reached or is not ready: ipv4:127.0.0.1:1: ")
+    assert ran.err.endswith(" Is igbot running? `igbot doctor` looks.\n")
 
 
 def test_a_malformed_address_is_exit_code_two(bare):
