@@ -89,7 +89,7 @@ def keyring(folder: Path | None) -> Finding:
     except (ValueError, OSError) as error:
         advice = "restore it from your backup: tokens cannot be read without it"
         return Finding("keyring", False, str(error), advice, local=True)
-    return Finding("keyring", True, f"{len(keys)} keys, {max(keys)} encrypts", local=True)
+    return Finding("keyring", True, f"{len(keys)} key{'s' if len(keys) > 1 else ''}, {max(keys)} encrypts", local=True)
 
 
 def redis(settings: OperatorSettings) -> Iterator[Finding]:

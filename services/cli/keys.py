@@ -40,7 +40,7 @@ def new(
     try:
         name = keyring.new_key(folder, now=datetime.now(UTC), entropy=entropy)
     except OSError as error:
-        raise Problem(str(error)) from error
+        raise Problem(f"cannot make a key in {folder}: {(error.strerror or str(error)).lower()}.") from error
     typer.echo(f"made {folder / name}; now run: igbot keys rotate")
 
 
