@@ -139,7 +139,11 @@ def _list(account: str) -> list[dict[str, Any]]:
 
 def _read_token() -> str:
     """A token never stands in arguments, where other users of the machine and the shell's history see it."""
-    token = typer.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    try:
+        token = typer.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+        token.encode()
+    except UnicodeError:
+        raise Problem("what is on standard input is not text, so it is no token") from None
     if not token.strip():
         raise Problem("no token on standard input: igbot accounts add < token.txt")
     return str(token).strip()

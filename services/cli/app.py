@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -54,8 +55,26 @@ app.add_typer(dead_letters.app, name="dead-letters")
 def run_command(words: list[str]) -> int:
     """Run one command and return its exit code; whatever is wrong is one line on standard error."""
     try:
+        _require_text(words)
         app(words, prog_name="igbot", standalone_mode=True)
     except Problem as problem:
         typer.echo(f"igbot: {problem}", err=True)
         return problem.code
+    except OSError as error:
+        typer.echo(f"igbot: {_why(error)}", err=True)
+        # Whatever could not be written would be tried, and fail, once more at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Code.FOUND_A_PROBLEM
     return Code.DONE
+
+
+def _why(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _require_text(words: list[str]) -> None:
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        raise Problem("what was typed is not UTF-8 text", Code.USAGE) from None

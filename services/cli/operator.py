@@ -9,6 +9,7 @@ from typing import Annotated
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 
+from services.cli.problem import Code, Problem
 from services.cli.up.folder import data_folder, running
 from services.common.public_url import public_url
 from services.common.settings import Address, ListenAddress, ServiceSettings, Words, read
@@ -46,4 +47,9 @@ def merged_environment() -> dict[str, str]:
 def read_dotenv() -> dict[str, str | None]:
     """The variables of .env in the current folder."""
     path = Path(".env")
-    return dict(dotenv_values(path, interpolate=False)) if path.is_file() else {}
+    try:
+        return dict(dotenv_values(path, interpolate=False)) if path.is_file() else {}
+    except UnicodeDecodeError:
+        raise Problem(".env is not UTF-8 text; save it as UTF-8.", Code.USAGE) from None
+    except OSError as error:
+        raise Problem(f".env cannot be read: {(error.strerror or str(error)).lower()}.", Code.USAGE) from error

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,36 @@ def test_a_service_without_settings_says_all_that_is_missing(service, tmp_path):
     assert done.returncode == 2
     assert "is missing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def odd(tmp_path, *words, stdin=b"", stdout=subprocess.PIPE):
+    """A command as a shell runs it, with bytes that are no text."""
+    command = [sys.executable, "-P", "-m", "services.cli.main", *words]
+    env = {"PATH": "/usr/bin", "LANG": "C.UTF-8"}
+    return subprocess.run(
+        command, input=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False, cwd=tmp_path, env=env
+    )
+
+
+def test_words_that_are_no_text_are_a_usage_error(tmp_path):
+    done = odd(tmp_path, "accounts", "show", b"\xff\xfe")
+    assert (done.returncode, done.stderr) == (2, b"igbot: what was typed is not UTF-8 text\n")
+
+
+def test_a_dotenv_that_is_no_text_is_a_usage_error(tmp_path):
+    (tmp_path / ".env").write_bytes("APP_SECRET=word".encode("utf-16"))
+    done = odd(tmp_path, "accounts", "list")
+    assert (done.returncode, done.stderr) == (2, b"igbot: .env is not UTF-8 text; save it as UTF-8.\n")
+
+
+def test_a_token_that_is_no_text_is_one_line(tmp_path):
+    done = odd(tmp_path, "accounts", "add", stdin=b"\xff\xfe\n")
+    assert done.returncode == 1
+    assert done.stderr == b"igbot: what is on standard input is not text, so it is no token\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_output_that_takes_nothing_is_one_line(tmp_path):
+    with Path("/dev/full").open("wb") as full:
+        done = odd(tmp_path, "keys", "new", "--stdout", stdout=full)
+    assert (done.returncode, done.stderr) == (1, b"igbot: no space left on device\n")
