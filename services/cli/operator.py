@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 
 from services.cli.problem import Code, Problem
 from services.cli.up.folder import data_folder, running
 from services.common.public_url import public_url
-from services.common.settings import Address, ListenAddress, ServiceSettings, Words, read
+from services.common.settings import Address, ListenAddress, ServiceSettings, Words, problems
 
 
 class OperatorSettings(ServiceSettings):
@@ -29,8 +29,13 @@ class OperatorSettings(ServiceSettings):
 
 
 def operator_settings() -> OperatorSettings:
-    """Read them; every problem is printed and ends the command with code 2."""
-    return read(OperatorSettings, merged_environment())
+    """Read them. Raises Problem with all that is wrong in them, which is exit code 2."""
+    env = merged_environment()
+    try:
+        return OperatorSettings(**{name.lower(): value for name, value in env.items() if value})  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = "".join(f"\n  {line}" for line in problems(error))
+        raise Problem(f"these settings need attention (.env or the environment):{lines}", Code.USAGE) from None
 
 
 def merged_environment() -> dict[str, str]:

@@ -174,6 +174,7 @@ def test_a_service_that_is_not_there_is_exit_code_three(bare):
 def test_a_malformed_address_is_exit_code_two(bare):
     ran = bare("accounts", "list", TOKENS_ADDRESS="nonsense")
     assert ran.code == 2
+    assert ran.err.startswith("igbot: these settings need attention")
     assert "TOKENS_ADDRESS" in ran.err
 
 
