@@ -268,7 +268,7 @@ class Tasks(Protocol):
     """Requests that must outlive any process."""
 
     async def add(self, kind: str, user: str, code: str, mark: str, asked_ms: int) -> str:
-        """Keep a request; return its code, or that of the same request (by its mark) that is still open."""
+        """Keep a request; return its code, or that of the same (by its mark) that is still open, or was done later."""
 
     async def open(self, count: int) -> list[Task]:
         """Return the oldest requests that are not done."""
@@ -277,7 +277,7 @@ class Tasks(Protocol):
         """Write the professional id to the request."""
 
     async def done(self, task: Task) -> None:
-        """Delete a request; its status says done from now on."""
+        """Delete a request; its status says done from now on, and as long it is not done a second time."""
 
     async def status(self, code: str) -> DeletionStatus | None:
         """Return how far a deletion is."""

@@ -13,10 +13,13 @@ from services.gateway.ports import DeletionStatus, Task
 from services.gateway.redis_stream import ours
 from services.gateway.times import Times
 
-# A request that is still open is not kept twice. On a full Redis there is room left for this.
+# A request that is still open is not kept twice. Nor is one that is no newer than what was done for its owner, who may
+# have come back since: Meta says it again, or somebody replays it. On a full Redis there is room left for this.
 ADD = """#!lua flags=allow-oom
 local open = redis.call('GET', KEYS[2])
 if open then return open end
+local done = redis.call('HMGET', KEYS[4], 'code', 'asked')
+if done[1] and tonumber(ARGV[7]) <= tonumber(done[2]) then return done[1] end
 redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'user', ARGV[2], 'code', ARGV[3], 'mark', ARGV[4], 'at', ARGV[5],
   'asked', ARGV[7])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[6])
@@ -27,7 +30,12 @@ return ARGV[3]
 DONE = """#!lua flags=allow-oom
 redis.call('XDEL', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[4])
-if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('HSET', KEYS[3], 'state', 'done', 'done_at', ARGV[2]) end
+local left = redis.call('PTTL', KEYS[3])
+if left > 0 then
+  redis.call('HSET', KEYS[3], 'state', 'done', 'done_at', ARGV[2])
+  redis.call('HSET', KEYS[5], 'code', ARGV[3], 'asked', ARGV[4])
+  redis.call('PEXPIRE', KEYS[5], left)
+end
 return 1
 """
 
@@ -46,8 +54,8 @@ class RedisTasks:
         self.done_script = client.register_script(DONE)
 
     async def add(self, kind: str, user: str, code: str, mark: str, asked_ms: int) -> str:
-        """Keep a request; return its code, or that of the same request (by its mark) that is still open."""
-        keys, now = [self.name, self.open_key(mark), self.status_key(code)], self.now_ms()
+        """Keep a request; return its code, or that of the same (by its mark) that is still open, or was done later."""
+        keys, now = [self.name, self.open_key(mark), self.status_key(code), self.done_key(mark)], self.now_ms()
         # Meta's time is believed as far as it lies behind us: a request holds for what was connected before it.
         asked = min(asked_ms or now, now)
         async with ours():
@@ -67,10 +75,11 @@ class RedisTasks:
             await self.client.set(self.account_key(task.id), account, px=self.milliseconds)
 
     async def done(self, task: Task) -> None:
-        """Delete a request; its status says done from now on."""
+        """Delete a request; its status says done from now on, and as long it is not done a second time."""
         keys = [self.name, self.open_key(task.mark), self.status_key(task.code), self.account_key(task.id)]
         async with ours():
-            await self.done_script(keys=keys, args=[task.id, self.now_ms()])
+            args = [task.id, self.now_ms(), task.code, task.asked_ms]
+            await self.done_script(keys=[*keys, self.done_key(task.mark)], args=args)
 
     async def status(self, code: str) -> DeletionStatus | None:
         """Return how far a deletion is."""
@@ -89,6 +98,10 @@ class RedisTasks:
     def open_key(self, mark: str) -> str:
         """Return the key that says that a request is open."""
         return f"{self.prefix}task-of:{mark}"
+
+    def done_key(self, mark: str) -> str:
+        """Return the key that says what was done for an owner, up to when they asked for it."""
+        return f"{self.prefix}task-done:{mark}"
 
     def status_key(self, code: str) -> str:
         """Return the key of a deletion's status."""

@@ -25,7 +25,7 @@ AT_ONCE = 200
 async def take_request(kind: str, signed_request: str, secrets: Sequence[bytes], tasks: Tasks) -> str:
     """Keep what Meta asks for and return its code; raises BadSignature, BadPayload and Unavailable.
 
-    The same request of the same owner, while it is open, is one request.
+    The same request of the same owner, while it is open, is one request; so is one that comes again when it was done.
     """
     user = read_signed_request(signed_request, secrets)
     code = await tasks.add(kind, user, new_secret(), keyed(secrets[0], kind, user), issued_ms(signed_request))

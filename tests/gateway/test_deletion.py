@@ -119,7 +119,31 @@ async def test_the_same_request_while_it_is_open_is_one_request(world):
     assert world.redis.xlen("tasks") == 1
     world.tokens.status = None
     await until(lambda: world.redis.xlen("tasks") == 0)
-    assert (await ask(world, "/data-deletion"))[1]["confirmation_code"] not in codes
+    newer = signed_request(issued_at=1790856001)
+    assert (await ask(world, "/data-deletion", newer))[1]["confirmation_code"] not in codes
+
+
+async def test_a_deletion_that_was_done_is_not_done_again_when_its_request_comes_again(world):
+    world.start()
+    _, first, _ = await ask(world, "/data-deletion")
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    for older in ({}, {"issued_at": 1790855999}):  # the owner may have connected the account again meanwhile
+        assert (await ask(world, "/data-deletion", signed_request(**older)))[1] == first
+    await ask(world, "/data-deletion", signed_request(user="27640000000000002"))
+    await until(lambda: world.tokens.log[-1] == ("forget", "27640000000000002"))
+    assert world.tokens.log.count(("disconnect", USER)) == len(world.responder.erased) - 1 == 1
+    assert "Your data is deleted" in (await status_page(world, first["confirmation_code"]))[1]
+    await ask(world, "/data-deletion", signed_request(issued_at=1790856001))
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.tokens.log.count(("disconnect", USER)) == 2  # whoever asks anew is heard
+
+
+async def test_a_deauthorization_does_not_stand_for_a_deletion(world):
+    world.start()
+    await ask(world, "/deauthorize")
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    await ask(world, "/data-deletion")
+    await until(lambda: world.responder.erased)
 
 
 async def test_an_unknown_owner_gets_the_same_answer(world):
