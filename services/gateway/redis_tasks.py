@@ -77,9 +77,9 @@ class RedisTasks:
     async def done(self, task: Task) -> None:
         """Delete a request; its status says done from now on, and as long it is not done a second time."""
         keys = [self.name, self.open_key(task.mark), self.status_key(task.code), self.account_key(task.id)]
+        keys.append(self.done_key(task.mark))
         async with ours():
-            args = [task.id, self.now_ms(), task.code, task.asked_ms]
-            await self.done_script(keys=[*keys, self.done_key(task.mark)], args=args)
+            await self.done_script(keys=keys, args=[task.id, self.now_ms(), task.code, task.asked_ms])
 
     async def status(self, code: str) -> DeletionStatus | None:
         """Return how far a deletion is."""
