@@ -67,12 +67,15 @@ async def shoot(page, name):
 async def connect(page, demo):
     await page.goto(demo.chat)
     await expect(page.get_by_text("This account is not connected")).to_be_visible()
-    await page.goto(demo.connect)
-    await expect(page.get_by_role("heading")).to_contain_text("Allow this app")
-    await shoot(page, "authorize")
-    await page.get_by_role("button", name="Allow").click()
-    await expect(page.get_by_role("heading")).to_contain_text("@north_pier_bakery is connected")
-    await shoot(page, "connected")
+    async with page.expect_popup() as opened:  # "You may close this page" must not close the chat
+        await page.get_by_role("link", name="Connect it").click()
+    tab = await opened.value
+    await expect(tab.get_by_role("heading")).to_contain_text("Allow this app")
+    await shoot(tab, "authorize")
+    await tab.get_by_role("button", name="Allow").click()
+    await expect(tab.get_by_role("heading")).to_contain_text("@north_pier_bakery is connected")
+    await shoot(tab, "connected")
+    await tab.close()
 
 
 async def ask(page, text):
@@ -92,7 +95,6 @@ async def test_chromium_connects_writes_and_reads_the_answer(tmp_path):
     async with chromium() as browser, demo(tmp_path, free_shift(), MODEL_DELAY_SECONDS="2") as running:
         async with page_of(browser, PHONE, troubles) as phone:
             await connect(phone, running)
-            await phone.goto(running.chat)
             await expect(phone.get_by_text("This account is not connected")).to_be_hidden()
             await ask(phone, "Hello! Do you have rye bread today?")
             await expect(phone.get_by_text("Seen")).to_be_visible(timeout=15_000)

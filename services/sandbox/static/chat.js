@@ -141,7 +141,7 @@ at("more").onclick = (event) => {
   const place = at("more").getBoundingClientRect();
   openMenu(place.right, place.bottom + 4, [
     [asShop ? "Write as the customer" : "Answer as the shop", () => writeAs(!asShop)],
-    ["Connect the account", () => { location.href = at("connect").href; }],
+    [state.connected ? "Connect the account anew" : "Connect the account", () => at("connect").click()],
   ], "right");
 };
 at("as-off").onclick = () => writeAs(false);
