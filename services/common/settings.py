@@ -71,6 +71,19 @@ def split_url(value: str) -> SplitResult:
         raise ValueError("cannot be read as an address; percent-encode what is special in a password") from None
 
 
+def require_http(value: str) -> str:
+    """Take an absolute http or https address."""
+    parts = split_url(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an address that begins with https:// (or http:// on this machine)")
+    return value
+
+
+def require_base(value: str) -> str:
+    """Take an address to which paths are added; return it without a slash at its end."""
+    return require_http(value).rstrip("/")
+
+
 def require_certificates(folder: Path | None) -> Path | None:
     """Take a folder that holds what mutual TLS needs."""
     if folder is None:
@@ -84,6 +97,9 @@ def require_certificates(folder: Path | None) -> Path | None:
 
 
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
+WebAddress = Annotated[str, AfterValidator(require_http)]
+BaseAddress = Annotated[str, AfterValidator(require_base)]
+ApiVersion = Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
 Flag = Annotated[bool, BeforeValidator(parse_flag)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]

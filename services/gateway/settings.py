@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 from redis.asyncio.connection import parse_url
 
 from services.common.public_url import CALLBACK_PATH, public_url
-from services.common.settings import Address, Flag, ListenAddress, ServiceSettings, split_url, split_words
+from services.common.settings import Address, Flag, ListenAddress, ServiceSettings, require_http, split_url, split_words
 
 AUTHORIZE_URL = "https://www.instagram.com/oauth/authorize"
 
@@ -29,9 +29,9 @@ def require_callback(value: str) -> str:
 
 def require_web(value: str) -> str:
     """Take an absolute http or https address without query or fragment."""
-    parts = split_url(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must be an address that begins with https:// (or http:// on this machine), without ? and #")
+    parts = split_url(require_http(value))
+    if parts.query or parts.fragment:
+        raise ValueError("must be without ? and #")
     return value
 
 

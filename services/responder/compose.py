@@ -135,7 +135,7 @@ async def make_parts(
     stack.push_async_callback(channel.close)
     session = await stack.enter_async_context(graph.session(settings.graph_url))
     tokens = RpcTokens(channel, time.monotonic)
-    base = f"{settings.graph_url.rstrip('/')}/{settings.graph_version}"
+    base = f"{settings.graph_url}/{settings.graph_version}"
     book = AccountBook(store.accounts, tokens, store.clock, times)
     instagram = GraphInstagram(graph.GraphClient(session, base, GRAPH_TIMEOUT, calls.timed), heard=book.heard)
     reading = HeededInstagram(instagram, Faults(book, tokens, times))

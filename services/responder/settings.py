@@ -8,7 +8,18 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from services.common.database_url import DatabaseUrl, SqliteFolder
-from services.common.settings import Address, Flag, Hours, ListenAddress, Seconds, ServiceSettings, Words
+from services.common.settings import (
+    Address,
+    ApiVersion,
+    BaseAddress,
+    Flag,
+    Hours,
+    ListenAddress,
+    Seconds,
+    ServiceSettings,
+    WebAddress,
+    Words,
+)
 from services.responder.times import HOUR, SECOND, Policy
 from services.responder.words import as_word, clean
 
@@ -23,10 +34,10 @@ class Settings(ServiceSettings):
     ops_address: ListenAddress = Address("127.0.0.1", 9092)
     database_url: DatabaseUrl = SqliteFolder(Path("var"))
     tokens_address: ListenAddress = Address("127.0.0.1", 50051)
-    graph_url: str = "https://graph.instagram.com"
-    graph_version: str = "v25.0"
+    graph_url: BaseAddress = "https://graph.instagram.com"
+    graph_version: ApiVersion = "v25.0"
     openai_api_key: SecretStr
-    openai_base_url: str | None = None
+    openai_base_url: BaseAddress | None = None
     openai_model: str = "gpt-5-mini"
     model_timeout_seconds: Seconds = 20
     model_stream: Flag = False
@@ -49,7 +60,7 @@ class Settings(ServiceSettings):
     gap_check: Flag = True
     human_agent_enabled: Flag = False
     retention_days: Positive = 90
-    handover_url: str | None = None
+    handover_url: WebAddress | None = None
     alert_secret: SecretStr | None = Field(default=None, validate_default=True)
 
     # Only for tests: they shrink the ledger's times and kill the process at a named step.

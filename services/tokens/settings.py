@@ -5,20 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from services.common.database_url import DatabaseUrl, SqliteFolder
-from services.common.settings import Address, ListenAddress, ServiceSettings
+from services.common.settings import Address, ApiVersion, BaseAddress, ListenAddress, ServiceSettings, WebAddress
 from services.tokens.keyring import load_keys
-
-
-def without_slash(value: str) -> str:
-    """Check that it is an http address; return it without a slash at its end."""
-    HttpUrl(value)
-    return value.rstrip("/")
-
-
-WebAddress = Annotated[str, AfterValidator(without_slash)]
 
 
 class Settings(ServiceSettings):
@@ -29,8 +20,8 @@ class Settings(ServiceSettings):
     redirect_uri: str
     database_url: DatabaseUrl = SqliteFolder(Path("var"))
     token_keys_dir: Path
-    graph_url: WebAddress = "https://graph.instagram.com"
-    graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v25.0"
+    graph_url: BaseAddress = "https://graph.instagram.com"
+    graph_version: ApiVersion = "v25.0"
     instagram_token_url: WebAddress = "https://api.instagram.com/oauth/access_token"  # noqa: S105 - an address
     sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     account_alert_url: WebAddress | None = None

@@ -46,3 +46,15 @@ def test_a_word_that_no_message_could_be_is_a_mistake(monkeypatch, capsys, name)
         read(Settings)
     assert stopped.value.code == 2
     assert name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "GRAPH_URL", "HANDOVER_URL"])
+@pytest.mark.parametrize("value", ["foo", "ftp://model.example.com/v1", "https://", "https://[half"])
+def test_what_is_no_address_is_refused_at_start(monkeypatch, capsys, name, value):
+    monkeypatch.setenv("OPENAI_API_KEY", "pretend")
+    monkeypatch.setenv("ALERT_SECRET", "sesame")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        read(Settings)
+    assert stopped.value.code == 2
+    assert f"  {name}: " in capsys.readouterr().err
