@@ -43,8 +43,8 @@ class GrpcTokens:
             raise ConnectFailed(fault(error.code(), detail), detail) from error
         return Connected(answer.account.username, tuple(answer.missing_fields))
 
-    async def disconnect(self, account: str, reason: str, asked_ms: int) -> str:
-        """Drop an account's token; return its professional id, empty when it was never known.
+    async def disconnect(self, account: str, reason: str, asked_ms: int) -> tuple[str, ...]:
+        """Drop an account's token; return its professional id and those it had before, none when it was never known.
 
         One that was connected after `asked_ms` keeps it.
         """
@@ -56,7 +56,7 @@ class GrpcTokens:
                 )
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Disconnect: {error.code().name}") from error
-        return str(answer.account)
+        return tuple(filter(None, (answer.account, *answer.former)))
 
     async def forget(self, app_scoped_id: str) -> None:
         """Erase a disconnected account."""

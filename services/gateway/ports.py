@@ -232,8 +232,8 @@ class Tokens(Protocol):
     async def connect(self, code: str) -> Connected:
         """Trade a code for an account; raises ConnectFailed."""
 
-    async def disconnect(self, account: str, reason: str, asked_ms: int) -> str:
-        """Drop an account's token; return its professional id, empty when it was never known.
+    async def disconnect(self, account: str, reason: str, asked_ms: int) -> tuple[str, ...]:
+        """Drop an account's token; return its professional id and those it had before, none when it was never known.
 
         One that was connected after `asked_ms` keeps it.
         """
@@ -244,14 +244,14 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A request of Meta's that is kept until it is done; `account` is filled in on the way."""
+    """A request of Meta's that is kept until it is done; `accounts` is filled in on the way."""
 
     id: str
     kind: str  # deauthorize, deletion
     user: str
     code: str
     mark: str
-    account: str = ""
+    accounts: tuple[str, ...] = ()  # professional ids: of now, and those before
     asked_ms: int = 0
 
 
@@ -273,8 +273,8 @@ class Tasks(Protocol):
     async def open(self, count: int) -> list[Task]:
         """Return the oldest requests that are not done."""
 
-    async def note_account(self, task: Task, account: str) -> None:
-        """Write the professional id to the request."""
+    async def note_accounts(self, task: Task, accounts: Sequence[str]) -> None:
+        """Write the professional ids to the request."""
 
     async def done(self, task: Task) -> None:
         """Delete a request; its status says done from now on, and as long it is not done a second time."""

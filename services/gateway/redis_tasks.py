@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -69,10 +69,10 @@ class RedisTasks:
             accounts: Any = await self.client.mget([self.account_key(row[0].decode()) for row in rows]) if rows else []
         return [task(row[0], row[1], account) for row, account in zip(rows, accounts, strict=True)]
 
-    async def note_account(self, task: Task, account: str) -> None:
-        """Write the professional id to the request."""
+    async def note_accounts(self, task: Task, accounts: Sequence[str]) -> None:
+        """Write the professional ids to the request."""
         async with ours():
-            await self.client.set(self.account_key(task.id), account, px=self.milliseconds)
+            await self.client.set(self.account_key(task.id), ",".join(accounts), px=self.milliseconds)
 
     async def done(self, task: Task) -> None:
         """Delete a request; its status says done from now on, and as long it is not done a second time."""
@@ -108,12 +108,13 @@ class RedisTasks:
         return f"{self.prefix}deletion:{code}"
 
     def account_key(self, task_id: str) -> str:
-        """Return the key of a request's professional id."""
+        """Return the key of a request's professional ids."""
         return f"{self.prefix}task:{task_id}"
 
 
 def task(task_id: bytes, fields: dict[bytes, bytes], account: bytes | None) -> Task:
     """Make a task of what Redis keeps."""
     kind, user, code, mark = (fields.get(name, b"").decode() for name in (b"kind", b"user", b"code", b"mark"))
+    accounts = tuple(filter(None, (account or b"").decode().split(",")))
     asked = int(fields.get(b"asked") or fields.get(b"at") or 0)  # an older igbot kept only when it came
-    return Task(task_id.decode(), kind, user, code, mark, (account or b"").decode(), asked)
+    return Task(task_id.decode(), kind, user, code, mark, accounts, asked)

@@ -93,16 +93,16 @@ class Clerk:
 
     async def work_off(self, task: Task) -> None:
         """Disconnect, erase, forget, in this order; each may be repeated."""
-        account = task.account
-        if not account:
-            account = await self.tokens.disconnect(task.user, task.kind, task.asked_ms)
-            await self.tasks.note_account(task, account)
+        accounts = task.accounts
+        if not accounts:
+            accounts = await self.tokens.disconnect(task.user, task.kind, task.asked_ms)
+            await self.tasks.note_accounts(task, accounts)
         if task.kind == DELETION:
-            if account:
+            for account in accounts:
                 await self.responder.erase(account)
-            await self.dead.erase([account, task.user])
+            await self.dead.erase([*accounts, task.user])
             await self.tokens.forget(task.user)
         await self.tasks.done(task)
         if task.kind == DELETION:
             await self.tasks.rewrite()
-        log.info("request_of_meta_done", kind=task.kind, known=bool(account))
+        log.info("request_of_meta_done", kind=task.kind, known=bool(accounts))

@@ -78,6 +78,7 @@ class Account:
     lease_until: datetime | None = None
     fence: int = 0
     alerts: tuple[Alert, ...] = ()  # the oldest first
+    former: tuple[str, ...] = ()  # professional ids that it had before; the responder's data of then is under them
 
 
 @dataclass(frozen=True, slots=True)

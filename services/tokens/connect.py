@@ -110,10 +110,14 @@ async def store(ports: Ports, profile: Profile, token: state.Stored, scopes: tup
     look_at = schedule.retry_subscription(token.at, ports.chance)
     rule = partial(state.connected, profile=profile, token=token, scopes=scopes, subscription_at=look_at)
     ends = ports.clock.monotonic() + STORE_SECONDS
+    twin: Account | None = None  # stays known when the store fails after its row was dropped
     while True:
         try:
-            await make_room(ports, profile)
-            return await ports.accounts.put(profile.account, rule)
+            twin = twin or await renumbered(ports, profile)
+            if twin is not None:
+                await ports.accounts.forget(twin.account)
+            former = (*twin.former, twin.account) if twin else ()
+            return await ports.accounts.put(profile.account, partial(rule, former=former))
         except Unavailable as error:
             if ports.clock.monotonic() > ends:
                 raise
@@ -121,12 +125,16 @@ async def store(ports: Ports, profile: Profile, token: state.Stored, scopes: tup
         await ports.clock.sleep(1)
 
 
-async def make_room(ports: Ports, profile: Profile) -> None:
-    """Drop the row of an account that got a new professional id: the person is the same, its webhooks are not."""
+async def renumbered(ports: Ports, profile: Profile) -> Account | None:
+    """Return the account as it was before it got a new professional id: the person is the same, its webhooks are not.
+
+    Its row makes room for the new one, which keeps the former id: a deletion must reach what was said under it.
+    """
     twin = await ports.accounts.find(profile.app_scoped_id)
-    if twin is not None and twin.account != profile.account:
-        log.warning("account_renumbered", account=twin.account, now=profile.account)
-        await ports.accounts.forget(twin.account)
+    if twin is None or twin.account == profile.account:
+        return None
+    log.warning("account_renumbered", account=twin.account, now=profile.account)
+    return twin
 
 
 async def ask_for_webhooks(ports: Ports, account: Account, token: str) -> Connected:

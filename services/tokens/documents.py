@@ -51,6 +51,7 @@ def to_document(account: Account) -> Document:
         "lease_until": _ms(account.lease_until),
         "fence": account.fence,
         "alerts": [_alert_document(alert) for alert in account.alerts],
+        "former": list(account.former),
     }
 
 
@@ -77,6 +78,7 @@ def from_document(found: Mapping[str, Any]) -> Account:
         lease_until=_time(found.get("lease_until")),
         fence=int(found.get("fence", 0)),
         alerts=tuple(_alert(one) for one in found.get("alerts", ())),
+        former=tuple(found.get("former", ())),
     )
 
 

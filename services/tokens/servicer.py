@@ -146,7 +146,7 @@ class TokensServicer(tokens_pb2_grpc.TokensServicer):
         if gone is None:
             return pb.DisconnectResponse()
         self.lender.drop(gone)
-        return pb.DisconnectResponse(account=gone.account)
+        return pb.DisconnectResponse(account=gone.account, former=gone.former)
 
     async def Forget(self, request: pb.ForgetRequest, context: Context) -> pb.ForgetResponse:
         """Erase a disconnected account."""

@@ -10,6 +10,7 @@ A rule that does not apply (an old version, a state that has moved on) returns N
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -40,9 +41,18 @@ class Stored:
 
 
 def connected(
-    old: Account | None, profile: Profile, token: Stored, *, scopes: tuple[str, ...], subscription_at: datetime
+    old: Account | None,
+    profile: Profile,
+    token: Stored,
+    *,
+    scopes: tuple[str, ...],
+    subscription_at: datetime,
+    former: Sequence[str] = (),
 ) -> Account:
-    """The account after its owner agreed: a new one, or the old one with everything that was learnt renewed."""
+    """The account after its owner agreed: a new one, or the old one with everything that was learnt renewed.
+
+    `former` are the ids under which the owner was known, if that was under others.
+    """
     base = old or Account(profile.account, profile.app_scoped_id, profile.username, connected_at=token.at)
     renewed = replace(
         base,
@@ -56,6 +66,7 @@ def connected(
         # A refresh that is under way read the token before this one: its write must be refused.
         fence=base.fence + 1,
         lease_until=None,
+        former=tuple(one for one in dict.fromkeys((*base.former, *former)) if one != base.account),
     )
     active = _to(_with_token(renewed, token), AccountState.ACTIVE, "", token.at)
     return replace(active, plan=replace(active.plan, probe_at=None, subscription_at=subscription_at))

@@ -68,6 +68,18 @@ async def test_a_deletion_disconnects_erases_and_forgets_in_this_order(world):
     assert ACCOUNT.encode() not in kept
 
 
+async def test_a_deletion_reaches_what_is_kept_under_ids_that_the_account_had_before(world):
+    former = ["17841400000000008", "17841400000000009"]
+    world.tokens.former = former
+    world.tokens.forget_failures = 1  # so that it goes on with what it noted
+    world.redis.xadd("dead", {"reason": "refused", "account": former[0], "body": b"{}"})
+    world.start()
+    await ask(world, "/data-deletion")
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.responder.erased == [(account, "") for account in (ACCOUNT, *former)] * 2
+    assert world.dead() == []
+
+
 async def test_what_is_asked_holds_for_what_was_connected_before(world):
     world.start()
     await ask(world, "/deauthorize")

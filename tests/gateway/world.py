@@ -137,6 +137,7 @@ class FakeTokens(tokens_rpc.TokensServicer):
         self.log = []
         self.forget_failures = 0
         self.asked_at = []
+        self.former = []
 
     async def Connect(self, request, context):
         await self.slow.wait()
@@ -156,7 +157,9 @@ class FakeTokens(tokens_rpc.TokensServicer):
             await context.abort(self.status, "down")
         self.log.append(("disconnect", request.account))
         self.asked_at.append(request.unless_connected_since_ms)
-        return tokens_pb.DisconnectResponse(account=ACCOUNT if request.account.startswith("2764") else "")
+        if not request.account.startswith("2764"):
+            return tokens_pb.DisconnectResponse()
+        return tokens_pb.DisconnectResponse(account=ACCOUNT, former=self.former)
 
     async def Forget(self, request, context):
         if self.forget_failures:

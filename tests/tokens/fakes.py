@@ -51,6 +51,7 @@ class MemoryAccounts:
         self.rows: dict[str, Account] = {}
         self.next_turn = datetime.min.replace(tzinfo=UTC)
         self.down = False
+        self.falls_after_forgetting = 0
 
     def _up(self) -> None:
         if self.down:
@@ -90,6 +91,9 @@ class MemoryAccounts:
     async def forget(self, account: str) -> None:
         self._up()
         self.rows.pop(account, None)
+        if self.falls_after_forgetting:
+            self.falls_after_forgetting -= 1
+            raise Unavailable("the store forgot, and fell before it could say so")
 
     async def claim(self, chore: Chore, *, now: datetime, until: datetime) -> Account | None:
         self._up()

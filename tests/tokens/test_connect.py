@@ -6,7 +6,7 @@ import pytest
 
 from services.common.account_state import AccountState
 from services.common.errors import NotSetUp, RateLimited, Refused, Unavailable
-from services.tokens import connect, judge
+from services.tokens import connect, disconnect, judge
 from services.tokens.accounts import Profile
 from services.tokens.subscription import WANTED
 from tests.tokens.fakes import A, B, refusal, silence
@@ -126,6 +126,27 @@ async def test_a_new_professional_id_of_the_same_owner_replaces_the_old_row(here
     here.meta.owner(moved)
     await connect.connect(here.ports, here.meta.code(moved), CALLBACK)
     assert list(here.store.rows) == [moved.account]
+
+
+async def test_an_account_knows_the_professional_ids_that_it_had_before_until_it_is_forgotten(here):
+    for number in ("17841400000000001", "17841400000000077", "17841400000000078", "17841400000000077"):
+        moved = Profile(number, A.app_scoped_id, A.username)
+        here.meta.owner(moved)
+        await connect.connect(here.ports, here.meta.code(moved), CALLBACK)
+    await connect.connect(here.ports, here.meta.code(moved), CALLBACK)
+    gone = await disconnect.disconnect(here.ports, A.app_scoped_id, "deletion")
+    assert gone
+    assert gone.account == moved.account
+    assert set(gone.former) == {"17841400000000001", "17841400000000078"}
+
+
+async def test_a_store_that_fails_between_the_old_row_and_the_new_one_loses_no_former_id(here):
+    await here.connected(A)
+    moved = Profile("17841400000000077", A.app_scoped_id, A.username)
+    here.meta.owner(moved)
+    here.store.falls_after_forgetting = 1
+    await connect.connect(here.ports, here.meta.code(moved), CALLBACK)
+    assert here.store.rows[moved.account].former == (A.account,)
 
 
 async def test_a_spent_code_is_refused(here):

@@ -211,10 +211,12 @@ class DisconnectRequest(_message.Message):
     def __init__(self, account: _Optional[str] = ..., reason: _Optional[str] = ..., unless_connected_since_ms: _Optional[int] = ...) -> None: ...
 
 class DisconnectResponse(_message.Message):
-    __slots__ = ("account",)
+    __slots__ = ("account", "former")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    FORMER_FIELD_NUMBER: _ClassVar[int]
     account: str
-    def __init__(self, account: _Optional[str] = ...) -> None: ...
+    former: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, account: _Optional[str] = ..., former: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ForgetRequest(_message.Message):
     __slots__ = ("app_scoped_id",)
