@@ -195,7 +195,13 @@ ECHOES = [
     one("a pause by our own echo ends with the POST's answer", DISOWN),
     one("a pause by our own echo ends with a read", "return disown_pause(changed, mid)", "return changed"),
     one("a person's words pause", "else at + policy.takeover", "else at"),
-    one("a person's words answer what comes late", "return HUMAN\n", "return ''\n"),
+    one(
+        "a person's words answer what comes late",
+        "return HUMAN\n",
+        "return ''\n",
+        also="test_decide_speaking.py::test_a_question_that_comes_after_the_answer_that_a_person_gave_is_the_persons",
+        why="a message comes that late seldom, which more examples find",
+    ),
     one("a person's words answer what waits", ", *(Mark(key=one.key, answered_by=HUMAN) for one in gone)", ","),
     one(
         "an unsend takes the message out",
