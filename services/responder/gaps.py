@@ -21,6 +21,7 @@ from services.responder.message import Kind, key_of
 from services.responder.metrics import ResponderMetrics
 from services.responder.outside import BreakerOpen, Instagram, Lent, Shown, Talk, Tokens
 from services.responder.ports import Store
+from services.responder.stubs import is_stub
 from services.responder.taps import tapped
 from services.responder.times import MINUTE, Policy
 
@@ -133,7 +134,7 @@ class Gaps:
     async def unknown(self, account: Account, person: str, shown: Sequence[Shown]) -> list[Shown]:
         """Return those shown messages that no delivery brought, neither as a message nor as a tap."""
         keys = {key_of(account.account, kind_of(one, account), one.mid): one for one in shown}
-        known = {one.key for one in await self.store.messages.get(list(keys))}
+        known = {one.key for one in await self.store.messages.get(list(keys)) if not is_stub(one)}
         lost = [one for key, one in keys.items() if key not in known]
         theirs = [one for one in lost if kind_of(one, account) is Kind.MESSAGE]
         delivered = await tapped(self.store.messages, account.account, person, theirs) if theirs else set()

@@ -5,6 +5,7 @@ import dataclasses
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from services.common.errors import NotConnected, Unavailable
 from services.responder.gaps import Looked
@@ -68,6 +69,17 @@ async def test_the_gap_check_takes_a_persons_words_for_a_takeover_and_leaves_our
     town.clock.ms += 2 * MINUTE
     await town.gaps.check_all(await town.store.accounts.all())
     assert (await town.row()).pauses[-1].mid == "typed"
+
+
+async def test_a_message_of_which_only_the_edit_was_delivered_is_recorded_as_it_is_now(town):
+    lost = town.event(text="Do you have two loaves?")
+    await town.deliver(replace(lost, kind=IncomingKind.EDIT, num_edit=1))
+    town.instagram.put(A, ANNA, shown(lost.mid, lost.text, lost.at))
+    town.clock.ms += 3 * MINUTE
+    await town.book.mirror()
+    await town.gaps.check_all(await town.store.accounts.all())
+    await town.run()
+    assert town.writer.asked == [["Do you have two loaves?"]]
 
 
 # --- taps ------------------------------------------------------------------------------------------------------
