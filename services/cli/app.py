@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from services.cli import accounts, checkups, conversations, dead_letters, held, keys, pauses, services
-from services.cli.problem import Code, Problem
+from services.cli.problem import Code, Problem, reason
 from services.cli.up.command import up
 
 app = typer.Typer(
@@ -70,8 +70,7 @@ def run_command(words: list[str]) -> int:
 
 
 def _why(error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {reason}" if error.filename else reason
+    return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
 
 
 def _require_text(words: list[str]) -> None:

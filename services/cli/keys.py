@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli import keyring
-from services.cli.problem import Code, Problem
+from services.cli.problem import Code, Problem, reason
 
 if TYPE_CHECKING:
     from services.common.pb import tokens_pb2 as pb
@@ -40,7 +40,7 @@ def new(
     try:
         name = keyring.new_key(folder, now=datetime.now(UTC), entropy=entropy)
     except OSError as error:
-        raise Problem(f"cannot make a key in {folder}: {(error.strerror or str(error)).lower()}.") from error
+        raise Problem(f"cannot make a key in {folder}: {reason(error)}.") from error
     typer.echo(f"made {folder / name}; now run: igbot keys rotate")
 
 

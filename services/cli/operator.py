@@ -9,10 +9,10 @@ from typing import Annotated
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
 
-from services.cli.problem import Code, Problem
+from services.cli.problem import Code, Problem, reason
 from services.cli.up.folder import data_folder, running
 from services.common.public_url import public_url
-from services.common.settings import Address, ListenAddress, ServiceSettings, Words, problems
+from services.common.settings import Address, ListenAddress, ServiceSettings, Words, load, problems
 
 
 class OperatorSettings(ServiceSettings):
@@ -32,7 +32,7 @@ def operator_settings() -> OperatorSettings:
     """Read them. Raises Problem with all that is wrong in them, which is exit code 2."""
     env = merged_environment()
     try:
-        return OperatorSettings(**{name.lower(): value for name, value in env.items() if value})  # type: ignore[arg-type]
+        return load(OperatorSettings, env)
     except ValidationError as error:
         lines = "".join(f"\n  {line}" for line in problems(error))
         raise Problem(f"these settings need attention (.env or the environment):{lines}", Code.USAGE) from None
@@ -57,4 +57,4 @@ def read_dotenv() -> dict[str, str | None]:
     except UnicodeDecodeError:
         raise Problem(".env is not UTF-8 text; save it as UTF-8.", Code.USAGE) from None
     except OSError as error:
-        raise Problem(f".env cannot be read: {(error.strerror or str(error)).lower()}.", Code.USAGE) from error
+        raise Problem(f".env cannot be read: {reason(error)}.", Code.USAGE) from error

@@ -14,6 +14,11 @@ class Code(IntEnum):
     UNREACHABLE = 3
 
 
+def reason(error: OSError) -> str:
+    """What the system says was wrong, in lower case: "no such file or directory"."""
+    return (error.strerror or str(error)).lower()
+
+
 class Problem(Exception):
     """Ends the command with one line on standard error."""
 

@@ -121,14 +121,16 @@ class ServiceSettings(BaseSettings):
 S = TypeVar("S", bound=BaseSettings)
 
 
-def read(settings: type[S], env: Mapping[str, str] | None = None) -> S:
-    """Return the settings, or print every problem to standard error and exit with code 2.
+def load(settings: type[S], env: Mapping[str, str]) -> S:
+    """Return the settings; what `env` names wins over this process's environment. Raises ValidationError."""
+    given: dict[str, Any] = {name.lower(): value for name, value in env.items() if value}
+    return settings(**given)
 
-    What `env` names wins over this process's environment.
-    """
-    given: dict[str, Any] = {name.lower(): value for name, value in (env or {}).items() if value}
+
+def read(settings: type[S], env: Mapping[str, str] | None = None) -> S:
+    """Return the settings as `load` does, or print every problem to standard error and exit with code 2."""
     try:
-        return settings(**given)
+        return load(settings, env or {})
     except ValidationError as error:
         print("igbot cannot start; these settings need attention:", file=sys.stderr)  # noqa: T201 - the log is not set up yet
         for line in problems(error):

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from services.cli.problem import Problem
+from services.cli.problem import Problem, reason
 from services.common.database_url import SqliteFolder, parse_database_url
 
 RUNNING = "up.json"
@@ -48,9 +48,8 @@ def open_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise Problem(f"{_blocking(folder)} is a file, but igbot keeps its data there; move it away.") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise Problem(
-            f"cannot write in {folder}: {reason}. Make it writable for this user, or set DATABASE_URL=sqlite:///elsewhere."
+            f"cannot write in {folder}: {reason(error)}. Make it writable for this user, or set DATABASE_URL=sqlite:///elsewhere."
         ) from error
 
 

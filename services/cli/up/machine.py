@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from services.cli import keyring
-from services.cli.problem import Code, Problem
+from services.cli.problem import Code, Problem, reason
 from services.cli.up import folder as folders
 from services.cli.up import plan, ports, pretend, valkey
 from services.common.settings import problems
@@ -122,7 +122,7 @@ def _require_keyring(keys: Path, tokens: Path) -> None:
     try:
         keyring.new_key(keys, now=datetime.now(UTC), entropy=secrets.token_bytes(keyring.KEY_BYTES))
     except OSError as error:
-        raise Problem(f"cannot make a keyring in {keys}: {(error.strerror or str(error)).lower()}.") from error
+        raise Problem(f"cannot make a keyring in {keys}: {reason(error)}.") from error
 
 
 def _facts(env: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

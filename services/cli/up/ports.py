@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Iterable
 
-from services.cli.problem import Problem
+from services.cli.problem import Problem, reason
 from services.cli.up.plan import Child
 from services.common.settings import Address
 
@@ -31,7 +31,7 @@ def in_use(address: Address) -> bool:
             probe.bind((address.host, address.port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise Problem(f"cannot listen on {address}: {(error.strerror or str(error)).lower()}.") from error
+                raise Problem(f"cannot listen on {address}: {reason(error)}.") from error
             return True
     return False
 
