@@ -31,7 +31,7 @@ from services.responder.times import DAY, SECOND, Policy, Times
 QUICK = 3 * SECOND
 """Few people answer faster than this: Instagram's own automatic replies do."""
 
-UNPROVEN = frozenset({PartState.SENDING, PartState.UNKNOWN, PartState.HELD})
+UNPROVEN = ledger.MAY_HAVE_ARRIVED - {PartState.SENT}
 """An echo proves that a part in one of these states arrived."""
 
 OPTS_KEPT = 10

@@ -33,9 +33,9 @@ async def add(messages: Messages, new: Sequence[Message]) -> list[Stored]:
 
 async def shown_before(messages: Messages, tap: Message) -> Message | None:
     """Return the message as which the gap check recorded a tap before its delivery came, if it did."""
-    mine, keys = tap.key, [tap.key, key_of(tap.account, Kind.MESSAGE, tap.mid)]
-    named = [one for one in await messages.get(keys) if not is_stub(one)]
-    if any(one.key == mine for one in named):
+    named = await messages.get([tap.key, key_of(tap.account, Kind.MESSAGE, tap.mid)])
+    named = [one for one in named if not is_stub(one)]
+    if any(one.key == tap.key for one in named):
         return None
     recent = await messages.recent(tap.account, tap.person, RECENT)
     return next((one for one in [*named, *recent] if one.kind is Kind.MESSAGE and same(one, tap)), None)

@@ -180,7 +180,7 @@ ECHOES = [
     ),
     one(
         "a held part's echo settles it",
-        "await self.late_echoes.settle(row.held, echoes) if echoes and row.held else row.held",
+        "await self.late_echoes.settle(row.held, echoes) if echoes else row.held",
         "row.held",
         also="test_held.py::test_a_late_echo_settles_a_held_part_and_is_nobodys_words",
         why="it takes ten minutes without a read, which more examples find",
