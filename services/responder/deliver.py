@@ -235,8 +235,8 @@ class Deliver:
 
     async def rule(self, account: Account, row: Conversation, events: Sequence[Incoming]) -> Rule:
         """Return what makes the row afterwards of the messages of these events."""
-        echoes = [event for event in events if may_be_ours(event, account)] if row.held else []
-        held = await self.late_echoes.settle(row.held, echoes) if echoes else row.held
+        echoes = [event for event in events if may_be_ours(event, account)]
+        held = await self.late_echoes.settle(row, echoes) if row.held and echoes else row.held
         # The row was read before this question: a reply is in `sends` before it leaves the row.
         owns = self.store.sends.owns
         ours = [may_be_ours(event, account) and await owns(account.account, event.mid) for event in events]

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from services.responder import ending, ledger
 from services.responder.incoming import Incoming
-from services.responder.model import Part, PartState, Reply
+from services.responder.model import Conversation, Part, PartState, Reply
 from services.responder.ports import Sends
 from services.responder.times import Times
 from services.responder.words import digest
@@ -25,16 +25,19 @@ class LateEchoes:
     sends: Sends
     times: Times
 
-    async def settle(self, held: Sequence[str], echoes: Sequence[Incoming]) -> tuple[str, ...]:
+    async def settle(self, row: Conversation, echoes: Sequence[Incoming]) -> tuple[str, ...]:
         """Return which of a row's held replies are still held after these echoes; the others are settled in `sends`.
 
-        A process that is killed after it wrote there leaves an id in the row that the next echo takes out.
+        A process that is killed after it wrote there leaves an id in the row that the next echo takes out. An echo of a
+        part that is known settles no other: two replies within seconds may have the same words.
         """
-        replies = [reply for one in held if (reply := await self.sends.get(one)) is not None]
+        placed = {part.mid for reply in ledger.replies_in(row) for part in reply.parts}
+        unplaced = [one for one in echoes if one.mid not in placed and not await self.sends.owns(row.account, one.mid)]
+        replies = [reply for one in row.held if (reply := await self.sends.get(one)) is not None]
         still = []
         for before in replies:
             reply = before
-            for echo in echoes:
+            for echo in unplaced:
                 reply = self.heard(reply, echo)
             if reply != before:
                 await self.sends.put(ending.closed(reply))

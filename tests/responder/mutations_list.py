@@ -180,7 +180,7 @@ ECHOES = [
     ),
     one(
         "a held part's echo settles it",
-        "await self.late_echoes.settle(row.held, echoes) if echoes else row.held",
+        "await self.late_echoes.settle(row, echoes) if row.held and echoes else row.held",
         "row.held",
         also="test_held.py::test_a_late_echo_settles_a_held_part_and_is_nobodys_words",
         why="it takes ten minutes without a read, which more examples find",
@@ -191,6 +191,13 @@ ECHOES = [
         "digest",
         also="test_held.py::test_the_same_words_at_another_time_are_a_persons",
         why="no person of the machine's says what the bot said",
+    ),
+    one(
+        "the echo of a known part settles no held one",
+        "for echo in unplaced:",
+        "for echo in echoes:",
+        also="test_held.py::test_the_echo_of_a_reply_that_is_known_settles_no_held_one_of_the_same_words",
+        why="it takes ten minutes without a read after two replies of the same words, which more examples find",
     ),
     one("a pause by our own echo ends with the POST's answer", DISOWN),
     one("a pause by our own echo ends with a read", "return disown_pause(changed, mid)", "return changed"),

@@ -152,6 +152,21 @@ async def test_a_held_part_and_a_later_reply_of_the_same_words_each_get_their_ow
     assert (await town.row()).pauses == ()
 
 
+async def test_the_echo_of_a_reply_that_is_known_settles_no_held_one_of_the_same_words(town):
+    """Two replies of the same words within seconds: the first arrived, what became of the second nobody knows."""
+    town.writer.script = ["answer 1", "answer 1"]
+    await town.say("first")
+    await town.run(for_ms=3 * SECOND)
+    first = town.instagram.arrived[0][2]
+    await hold_one(town)
+    at = await posted(town)
+    await town.echo(first, "answer 1", at=at - SECOND)
+    assert len(await town.people.held("")) == 1
+    await town.echo("the second", "answer 1", at=at)
+    assert await town.people.held("") == []
+    assert (await town.row()).pauses == ()
+
+
 async def test_an_echo_that_was_written_down_before_a_crash_is_taken_out_of_the_row_by_the_next(town):
     await hold_one(town)
     began = await posted(town)
