@@ -42,6 +42,7 @@ class AccountBook:
     usernames: frozenset[str] = frozenset()
     app_held_until: int = 0
     slow_until: dict[str, int] = field(default_factory=dict)  # accounts near a limit, by Instagram's usage headers
+    tokenless: dict[str, int] = field(default_factory=dict)  # accounts whose token nobody lends -> when to ask again
     probing: dict[str, int] = field(default_factory=dict)  # accounts probed here -> `hold_until` of what is probed
 
     async def resolve(self, account_id: str) -> Account:
@@ -160,7 +161,8 @@ class AccountBook:
     async def may_work(self, account: str) -> bool:
         """Whether a conversation of this account may be claimed now.
 
-        A held account lets one probe through a minute: whoever prolongs the hold may go.
+        A held account lets one probe through a minute: whoever prolongs the hold may go. While the token service is
+        down, one conversation a second goes to ask.
         """
         now = self.clock.now()
         row = await self.current(account)
@@ -168,12 +170,14 @@ class AccountBook:
             return True  # nothing is sent; what is due is skipped, whatever held or paused the account
         if now < max(self.app_held_until, self.slow_until.get(account, 0)):
             return False
-        if paused_at(row, now):
+        if paused_at(row, now) or (row.hold is not None and now < row.hold_until):
             return False
+        if account in self.tokenless:
+            if now < self.tokenless[account]:
+                return False
+            self.no_token(account)
         if row.hold is None:
             return True
-        if now < row.hold_until:
-            return False
         if row.hold in UNPROBED:
             return True
         saved = await self.accounts.save(replace(row, hold_until=now + self.times.probe_every))
@@ -185,7 +189,19 @@ class AccountBook:
     def lets_speak(self, row: Account) -> bool:
         """Whether a person's own words may go out, which a pause of the account does not stop."""
         now, account = self.clock.now(), row.account
-        return now >= max(self.app_held_until, self.slow_until.get(account, 0), row.hold_until if row.hold else 0)
+        waits = (self.app_held_until, self.slow_until.get(account, 0), self.tokenless.get(account, 0))
+        return now >= max(*waits, row.hold_until if row.hold else 0)
+
+    def no_token(self, account: str) -> None:
+        """The token service is down: the account's conversations wait together, not each by its own back-off.
+
+        So they are all answered when it is back; one whose turn came often in the outage would wait for minutes more.
+        """
+        self.tokenless[account] = self.clock.now() + self.times.pass_floor
+
+    def has_token(self, account: str) -> None:
+        """The account's token was lent: the others need not wait."""
+        self.tokenless.pop(account, None)
 
     async def speaks(self, account: str, person: str) -> None:
         """A person is about to say something here: it goes out whatever pauses the account, from whichever replica.

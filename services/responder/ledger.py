@@ -44,6 +44,11 @@ def replies_in(row: Conversation) -> tuple[Reply, ...]:
     return (*([row.reply] if row.reply else []), *row.unsettled)
 
 
+def has_words(replies: tuple[Reply, ...]) -> bool:
+    """Whether one of them is a person's own words."""
+    return any(reply.author is Author.HUMAN for reply in replies)
+
+
 def unknown_parts(row: Conversation) -> list[tuple[Reply, Part]]:
     """Return the parts whose outcome nobody knows, those of the reply in hand first."""
     return [(reply, part) for reply in replies_in(row) for part in reply.parts if part.state is PartState.UNKNOWN]

@@ -14,7 +14,7 @@ from services.responder import ledger
 from services.responder.book import AccountBook
 from services.responder.model import Conversation
 from services.responder.ports import Store
-from services.responder.work import Worker, has_words
+from services.responder.work import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +151,7 @@ class Claimer:
         whose = await self.book.current(account)
         for person in whose.speaking if self.book.lets_speak(whose) else ():
             row = await self.store.conversations.claim(account, self.owner, self.lease_ms, person=person)
-            if row is not None and has_words(ledger.replies_in(row)):
+            if row is not None and ledger.has_words(ledger.replies_in(row)):
                 return row
             if row is not None:
                 await self.book.said_nothing(whose, person)

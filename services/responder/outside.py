@@ -34,13 +34,17 @@ class KnownAccount:
     connected_at: int
 
 
+class TokensDown(Unavailable):
+    """The token service does not answer, or cannot now: an outage, nobody's fault here."""
+
+
 class Tokens(Protocol):
     """The token service."""
 
     async def lend(self, account: str, *, fresh_ms: int = 60_000) -> Lent:
         """Return the token of the account with either id, at most `fresh_ms` old.
 
-        Raises UnknownAccount, NotConnected (its text is the account state's name) or Unavailable.
+        Raises UnknownAccount, NotConnected (its text is the account state's name) or TokensDown.
         """
         ...
 

@@ -9,13 +9,13 @@ import grpc
 import grpc.aio
 from pydantic import SecretStr
 
-from services.common.errors import BotError, NotConnected, Unavailable, UnknownAccount
+from services.common.errors import BotError, NotConnected, UnknownAccount
 from services.common.graph_errors import GraphError
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb.tokens_pb2_grpc import TokensStub
 from services.common.request_id import outgoing
 from services.common.rpc import Channel
-from services.responder.outside import KnownAccount, Lent
+from services.responder.outside import KnownAccount, Lent, TokensDown
 
 DEADLINE = 5.0
 
@@ -95,4 +95,4 @@ def ours(error: grpc.aio.AioRpcError) -> BotError:
         return UnknownAccount("no such account")
     if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
         return NotConnected(details)
-    return Unavailable(f"tokens: {error.code().name}")
+    return TokensDown(f"tokens: {error.code().name}")

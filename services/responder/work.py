@@ -22,11 +22,10 @@ from services.responder.account import HoldReason
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer, Draft
 from services.responder.finish_reply import Finisher
-from services.responder.message import Author
 from services.responder.metrics import ResponderMetrics, SendOutcome, Skip
 from services.responder.model import Conversation, Handover, Mark, PartState, Reply, Wait
 from services.responder.news import told
-from services.responder.outside import AccountHeld, Instagram, Lent, Tokens
+from services.responder.outside import AccountHeld, Instagram, Lent, Tokens, TokensDown
 from services.responder.ports import Store
 from services.responder.post import LostLease, Poster
 from services.responder.setbacks import set_back, set_back_too, wait_for
@@ -172,7 +171,7 @@ class Worker:
             case decide.Change(changed):
                 return await self.store.conversations.save(changed)
             case decide.Finish(ended, changed):
-                spoke = has_words(ended) and not has_words(ledger.replies_in(changed))
+                spoke = ledger.has_words(ended) and not ledger.has_words(ledger.replies_in(changed))
                 whose = await self.book.current(row.account, fresh=spoke)
                 finished = await self.finisher.finish(ended, changed)
                 if spoke:
@@ -204,7 +203,11 @@ class Worker:
         NotConnected is raised only for an account that is not connected any more.
         """
         try:
-            return await self.tokens.lend(account)
+            lent = await self.tokens.lend(account)
+        except TokensDown as error:
+            log.warning("token_not_lent", account=account, error=str(error))
+            self.book.no_token(account)
+            raise
         except UnknownAccount:
             await self.book.disconnect(account)
             raise NotConnected(AccountState.DISCONNECTED) from None
@@ -216,6 +219,8 @@ class Worker:
             reason = HoldReason.ACCOUNT_LIMITED if limited else HoldReason.TOKEN_DEAD
             await self.book.hold(account, reason, for_ms=self.times.probe_every)
             raise AccountHeld(reason) from None
+        self.book.has_token(account)
+        return lent
 
     async def begin(
         self, row: Conversation, composing: Coroutine[Any, Any, Composed], lent: Lent, fence: int
@@ -268,7 +273,7 @@ class Worker:
     async def put_off(self, row: Conversation, error: Exception) -> None:
         """Release a conversation that cannot go on now: when to look again, and what it waits for."""
         now = self.store.clock.now()
-        if isinstance(error, AccountHeld):
+        if isinstance(error, (AccountHeld, TokensDown)):
             await self.hand_back(row, now + self.times.pass_floor, wait_for(error))
             return
         row = set_back(row, error, now=now, jitter=self.jitter(), times=self.times, policy=self.policy)
@@ -277,7 +282,10 @@ class Worker:
             row = set_back_too(await self.again(row, row.fence), row)
 
     async def hand_back(self, row: Conversation, until: int, reason: Wait) -> None:
-        """Release a conversation of an account that cannot send: it stays due, and no claim gets past the account."""
+        """Release a conversation of an account that cannot send, or whose token nobody lends now.
+
+        It stays due: no claim gets past the account.
+        """
         while await self.store.conversations.save(replace(row, due_at=until, waiting_for=reason), release=True) is None:
             row = await self.again(row, row.fence)
 
@@ -289,8 +297,3 @@ class Worker:
 
 SKIPS = frozenset(skip.value for skip in Skip)
 Composed = Draft | Conversation
-
-
-def has_words(replies: tuple[Reply, ...]) -> bool:
-    """Whether one of them is a person's own words."""
-    return any(reply.author is Author.HUMAN for reply in replies)

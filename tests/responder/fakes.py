@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from services.common.errors import NotConnected, Unavailable, UnknownAccount
+from services.common.errors import NotConnected, UnknownAccount
 from services.common.graph import GraphFailure
 from services.common.graph_errors import GraphError
 from services.responder.outside import (
@@ -16,6 +16,7 @@ from services.responder.outside import (
     Reading,
     Shown,
     Talk,
+    TokensDown,
     Written,
     unheard,
 )
@@ -52,6 +53,7 @@ class FakeTokens:
 
     known: dict = field(default_factory=dict)
     down: bool = False
+    without_key: set = field(default_factory=set)  # accounts whose token cannot be read now
     asked: list = field(default_factory=list)
     rejected: list = field(default_factory=list)
     after_rejection: str = "reauthorize"
@@ -64,8 +66,8 @@ class FakeTokens:
 
     async def lend(self, account, *, fresh_ms=60_000):
         self.asked.append((account, fresh_ms))
-        if self.down:
-            raise Unavailable("tokens: UNAVAILABLE")
+        if self.down or account in self.without_key:
+            raise TokensDown("tokens: UNAVAILABLE")
         found = next((one for one in self.known.values() if account in {one.account, one.app_scoped_id}), None)
         if found is None:
             raise UnknownAccount("no such account")
@@ -86,7 +88,7 @@ class FakeTokens:
 
     async def accounts(self):
         if self.down:
-            raise Unavailable("tokens: UNAVAILABLE")
+            raise TokensDown("tokens: UNAVAILABLE")
         return list(self.known.values())
 
 

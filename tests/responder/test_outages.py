@@ -17,11 +17,11 @@ from services.responder.outside import ModelRefused
 from services.responder.rpc_tokens import RpcTokens
 from services.responder.times import Times
 from tests.ports import free_port
-from tests.responder.fakes import REFUSED_CONNECTION, A
+from tests.responder.fakes import REFUSED_CONNECTION, A, B
 from tests.responder.outer import Lender
 from tests.responder.test_adapters import completion, writer
 from tests.responder.test_claim import claiming, until
-from tests.responder.town import MINUTE, SECOND, Outside, opened
+from tests.responder.town import ANNA, MINUTE, SECOND, Outside, opened
 
 PEOPLE = [str(n + 1) for n in range(60)]
 
@@ -166,3 +166,43 @@ async def test_while_the_token_service_is_away_messages_are_kept_and_when_it_is_
         assert (await town.answered_by(kept)).startswith("reply")
     await channel.close()
     await server.stop(0)
+
+
+async def test_while_no_token_is_lent_one_conversation_a_second_asks_and_then_all_are_answered_at_once(town):
+    await town.deliver(*[town.event(text="hello", person=person) for person in PEOPLE])
+    town.tokens.down, asked = True, len(town.tokens.asked)
+    await town.run(for_ms=10 * MINUTE)
+    assert 500 < len(town.tokens.asked) - asked <= 601  # both ends count
+    assert {(row.backed_off, row.retry_at) for row in await town.store.conversations.find(limit=100)} == {(0, 0)}
+    town.tokens.down, back_at = False, town.clock.now()
+    await town.run()
+    assert [len(town.got(person)) for person in PEOPLE] == [1] * len(PEOPLE)
+    assert town.clock.now() - back_at <= 3 * SECOND
+
+
+async def test_an_account_whose_token_cannot_be_read_delays_no_other(town):
+    town.tokens.connect(B)
+    await town.deliver(town.event(text="hello"), town.event(text="hello", account=B))
+    town.tokens.without_key.add(A)
+    began = town.clock.now()
+    while not town.got(account=B):
+        await town.advance(SECOND)
+    assert town.clock.now() - began <= 3 * SECOND
+    assert not town.got()
+    town.tokens.without_key.clear()
+    await town.run()
+    assert town.got() == ["answer 2"]
+
+
+async def test_a_persons_words_wait_for_the_token_service_in_a_paused_account_too(town):
+    await town.say("hello")
+    await town.people.pause(account=A, person="", until=0)
+    town.tokens.down, asked = True, len(town.tokens.asked)
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="I am away", request_id="r"))
+    await asyncio.sleep(0.02)
+    await town.run(for_ms=MINUTE)
+    assert 50 < len(town.tokens.asked) - asked <= 61  # both ends count
+    town.tokens.down = False
+    await town.run(for_ms=3 * SECOND)
+    assert town.got() == ["I am away"]
+    await saying

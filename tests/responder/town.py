@@ -244,6 +244,7 @@ class Town:
             later.append(now + MINUTE)
         if later:
             ends = [one.hold_until for one in await self.store.accounts.all()] + [self.book.app_held_until]
+            ends += self.book.tokenless.values()
             later += [end for end in ends if end > now]
         return min(later, default=None)
 
