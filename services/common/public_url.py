@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator
+
+from services.common.settings import require_http, split_url
+
 CALLBACK_PATH = "/oauth/callback"
+
+
+def require_page(value: str) -> str:
+    """Take an absolute http or https address without query or fragment."""
+    parts = split_url(require_http(value))
+    if parts.query or parts.fragment:
+        raise ValueError("must be without ? and #")
+    return value
+
+
+def require_callback(value: str) -> str:
+    """Take an absolute address that ends where the gateway answers."""
+    if require_page(value).endswith(CALLBACK_PATH):
+        return value
+    raise ValueError(f"must end in {CALLBACK_PATH}, exactly as the Meta app has it")
+
+
+PageAddress = Annotated[str, AfterValidator(require_page)]
+CallbackAddress = Annotated[str, AfterValidator(require_callback)]
 
 
 def public_url(given: str, callback: str) -> str:

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import NoDecode
 from redis.asyncio.connection import parse_url
 
-from services.common.public_url import CALLBACK_PATH, public_url
-from services.common.settings import Address, Flag, ListenAddress, ServiceSettings, require_http, split_url, split_words
+from services.common.public_url import CallbackAddress, PageAddress, public_url
+from services.common.settings import Address, Flag, ListenAddress, ServiceSettings, split_url, split_words
 
 AUTHORIZE_URL = "https://www.instagram.com/oauth/authorize"
 
@@ -18,21 +18,6 @@ AUTHORIZE_URL = "https://www.instagram.com/oauth/authorize"
 def split_secrets(value: object) -> object:
     """Read a comma-separated list of secrets."""
     return tuple(SecretStr(str(word)) for word in split_words(value)) if isinstance(value, str) else value  # type: ignore[attr-defined]  # split_words gives a tuple for a string
-
-
-def require_callback(value: str) -> str:
-    """Take an absolute address that ends where the gateway answers."""
-    if require_web(value).endswith(CALLBACK_PATH):
-        return value
-    raise ValueError(f"must end in {CALLBACK_PATH}")
-
-
-def require_web(value: str) -> str:
-    """Take an absolute http or https address without query or fragment."""
-    parts = split_url(require_http(value))
-    if parts.query or parts.fragment:
-        raise ValueError("must be without ? and #")
-    return value
 
 
 def require_redis(value: str) -> str:
@@ -47,17 +32,16 @@ def require_redis(value: str) -> str:
 
 
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split_secrets), Field(min_length=1)]
-WebAddress = Annotated[str, AfterValidator(require_web)]
 
 
 class Settings(ServiceSettings):
     """The gateway's variables; README and design name each."""
 
     instagram_client_id: str
-    redirect_uri: Annotated[str, AfterValidator(require_callback)]
+    redirect_uri: CallbackAddress
     app_secret: Secrets
     webhook_verify_token: SecretStr
-    public_url: WebAddress = ""
+    public_url: PageAddress = ""
     operator_password: SecretStr | None = None
     connect_open: Flag = False
     trust_proxy: Flag = False
@@ -70,7 +54,7 @@ class Settings(ServiceSettings):
     responder_address: ListenAddress = Address("127.0.0.1", 50052)
     listen_address: ListenAddress = Address("127.0.0.1", 8080)
     ops_address: ListenAddress = Address("127.0.0.1", 9090)
-    instagram_authorize_url: WebAddress = AUTHORIZE_URL
+    instagram_authorize_url: PageAddress = AUTHORIZE_URL
     dead_letter_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 14
 
     @model_validator(mode="before")

@@ -69,6 +69,7 @@ def application(stage: Stage, settings: Settings) -> tornado.web.Application:
             ("/sandbox/faults", control_doors.FaultOrder, on),
             ("/sandbox/ledger", control_doors.LedgerPage, on),
             ("/sandbox/reset", control_doors.Reset, on),
+            ("/sandbox/.*", control_doors.Nowhere, on),
             ("/oauth/authorize", oauth_doors.Authorize, on),
             ("/oauth/access_token", oauth_doors.AccessToken, on),
             ("/v1/chat/completions", model_door.Completions, {**on, "delay": settings.model_delay_seconds}),

@@ -134,15 +134,21 @@ class LedgerPage(ControlDoor):
 
     def get(self) -> None:
         """Answer with the entries."""
+        self.do(self.read)
+
+    def read(self) -> dict[str, object]:
+        """Read them."""
         since, limit = self.number("since", 0), self.number("limit", 100_000)
         entries = self.stage.ledger.since(since, limit)
         waiting = len(self.stage.office.waiting()) if self.stage.office else 0
-        self.do(lambda: {"entries": entries, "next": since + len(entries), "waiting": waiting})
+        return {"entries": entries, "next": since + len(entries), "waiting": waiting}
 
     def number(self, name: str, otherwise: int) -> int:
-        """A number of the query; nonsense counts as not said."""
-        text = self.get_argument(name, "")
-        return int(text) if text.isascii() and text.isdigit() else otherwise
+        """A number of the query."""
+        text = self.get_argument(name, "") or str(otherwise)
+        if not (text.isascii() and text.isdigit()):
+            raise BadPayload(f"{name} is not a number")
+        return int(text)
 
 
 class Reset(ControlDoor):
@@ -152,3 +158,11 @@ class Reset(ControlDoor):
         """Forget."""
         self.stage.reset()
         self.do(lambda: {"reset": True})
+
+
+class Nowhere(ControlDoor):
+    """Whatever else stands below /sandbox/."""
+
+    def prepare(self) -> None:
+        """Say that nothing is there."""
+        self.answer({"error": "there is no such path; docs/sandbox.md lists them"}, 404)

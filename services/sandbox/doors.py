@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import tornado.web
@@ -126,3 +127,7 @@ class ControlDoor(Door):
             self.answer(work())
         except BotError as error:
             self.answer({"error": str(error)}, error.http)
+
+    def write_error(self, status_code: int, **_kwargs: object) -> None:
+        """Answer what tornado refuses by itself, such as the wrong method, in the same shape."""
+        self.answer({"error": HTTPStatus(status_code).phrase}, status_code)

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from services.common.database_url import DatabaseUrl, SqliteFolder
+from services.common.public_url import CALLBACK_PATH, CallbackAddress
 from services.common.settings import Address, ApiVersion, BaseAddress, ListenAddress, ServiceSettings, WebAddress
 from services.tokens.keyring import load_keys
 
@@ -17,7 +18,7 @@ class Settings(ServiceSettings):
 
     instagram_client_id: str
     instagram_client_secret: SecretStr
-    redirect_uri: str
+    redirect_uri: CallbackAddress
     database_url: DatabaseUrl = SqliteFolder(Path("var"))
     token_keys_dir: Path
     graph_url: BaseAddress = "https://graph.instagram.com"
@@ -28,13 +29,6 @@ class Settings(ServiceSettings):
     alert_secret: SecretStr | None = Field(default=None, validate_default=True)
     listen_address: ListenAddress = Address("127.0.0.1", 50051)
     ops_address: ListenAddress = Address("127.0.0.1", 9091)
-
-    @field_validator("redirect_uri")
-    @classmethod
-    def _is_the_callback(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")) or not value.endswith("/oauth/callback"):
-            raise ValueError("must be an http address that ends in /oauth/callback, exactly as Meta's dashboard has it")
-        return value
 
     @field_validator("token_keys_dir")
     @classmethod
@@ -52,4 +46,4 @@ class Settings(ServiceSettings):
     @property
     def connect_url(self) -> str:
         """Where an owner connects again: the gateway's page beside the callback."""
-        return self.redirect_uri.removesuffix("/oauth/callback") + "/connect"
+        return self.redirect_uri.removesuffix(CALLBACK_PATH) + "/connect"

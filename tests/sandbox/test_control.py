@@ -65,6 +65,15 @@ async def test_the_ledger_is_read_from_where_one_left_off(sandbox):
     assert [entry["n"] for entry in first["entries"] + then["entries"]] == list(range(then["next"]))
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("ledger?since=abc", 400), ("ledger?limit=-1", 400), ("nowhere", 404), ("say", 405)]
+)
+async def test_whatever_is_wrong_with_a_question_is_told_in_json(sandbox, path, status):
+    async with sandbox.http.get(f"{sandbox.base}/sandbox/{path}") as answer:
+        assert answer.status == status
+        assert (await answer.json())["error"]
+
+
 async def test_reset_forgets_everything_but_the_connection(sandbox):
     token = await sandbox.connect()
     await sandbox.say("hello")

@@ -177,7 +177,7 @@ async def test_missing_settings_are_one_message_and_code_2(tmp_path, meta):
     process.start()
     assert process.wait() == 2
     assert "TOKEN_KEYS_DIR: must be a folder" in process.log
-    assert "REDIRECT_URI: must be" in process.log
+    assert "REDIRECT_URI: must end in" in process.log
     assert "Traceback" not in process.log
 
 
