@@ -279,6 +279,7 @@ def with_words(row: Conversation, reply: Reply, now: int) -> Conversation:
         row,
         reply=reply,
         version=row.version + 1,
+        superseded=0,
         failed=False,  # a person looks after it
         tries=0,
         due_at=now,

@@ -364,6 +364,15 @@ async def test_texts_that_were_overtaken_before_a_takeover_count_no_more_for_wha
     assert len(town.got()) == 1
 
 
+async def test_texts_that_were_overtaken_before_a_person_wrote_through_igbot_count_no_more(town):
+    await superseded_twice(town)
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
+    await asyncio.sleep(0.02)
+    assert (await town.row()).superseded == 0
+    await town.run(for_ms=MINUTE)
+    assert (await saying).outcome == "sent"
+
+
 async def test_the_third_text_too_is_void_when_what_it_answers_is_edited(town):
     first = await town.say("one")
     town.writer.meanwhile = [
