@@ -194,16 +194,19 @@ def echo(row: Conversation, one: Echo, *, now: int, policy: Policy) -> Conversat
 
 
 def own(row: Conversation, one: Echo) -> tuple[bool, Conversation]:
-    """Whether an echo is of one of the row's parts: by mid, or by text for a part that has none yet."""
+    """Whether an echo is of one of the row's parts: by mid, or by text for a part that has none yet.
+
+    Of several with these words it is the one that was posted nearest to it.
+    """
     replies = ledger.replies_in(row)
     if any(part.mid == one.mid for reply in replies for part in reply.parts if part.mid):
         return True, row
-    for reply in replies:
-        for part in reply.parts:
-            if part.state in UNPROVEN and part.sha256 == one.sha256:
-                sent = replace(part, state=PartState.SENT, mid=one.mid, error="")
-                return True, ledger.with_reply(row, ledger.with_part(reply, sent))
-    return False, row
+    same_words = [(r, part) for r in replies for part in r.parts if part.state in UNPROVEN and part.sha256 == one.sha256]
+    if not same_words:
+        return False, row
+    reply, part = min(same_words, key=lambda both: abs(both[1].sending_at - one.at))
+    sent = replace(part, state=PartState.SENT, mid=one.mid, error="")
+    return True, ledger.with_reply(row, ledger.with_part(reply, sent))
 
 
 def decide_echoes(row: Conversation, *, now: int, times: Times, policy: Policy) -> Conversation:

@@ -37,9 +37,9 @@ def sight(
         return Sight.UNREADABLE, ""
     since = part.sending_at - times.clock_slack
     fresh = [one for one in reading.messages if one.sender in ours and one.mid not in known and one.at >= since]
-    for one in fresh:
-        if digest(one.text) == part.sha256:
-            return Sight.PRESENT, one.mid
+    same_words = [one for one in fresh if digest(one.text) == part.sha256]
+    if same_words:  # a later one may be another reply's
+        return Sight.PRESENT, min(same_words, key=lambda one: abs(one.at - part.sending_at)).mid
     if any(at >= since for at in reading.hidden):
         return Sight.UNREADABLE, ""  # it may be the one
     reaches_back = reading.whole or min(one.at for one in reading.messages) < since

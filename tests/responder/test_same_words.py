@@ -1,0 +1,56 @@
+"""Two replies may have the same words: each is settled by its own message, by reads and by echoes."""
+
+from services.common.graph import GraphFailure
+from services.responder.outside import Reading, Shown
+from services.responder.settle import Sight, sight
+from services.responder.times import Times
+from services.responder.words import digest
+from tests.responder.fakes import A
+from tests.responder.stores import a_part
+from tests.responder.town import ANNA, MINUTE, SECOND
+
+LOST_ANSWER = GraphFailure("no answer: TimeoutError", reached=True)
+
+
+def test_of_two_messages_with_its_words_the_part_is_the_one_nearest_to_its_post():
+    part = a_part(sha256=digest("yes"), sending_at=MINUTE)
+    later, own = (Shown(mid=mid, sender=A, at=at, text="yes") for mid, at in (("b", 3 * MINUTE), ("a", MINUTE + 1)))
+    reading = Reading(messages=(later, own), whole=True)
+    assert sight(part, reading, ours={A}, known=set(), times=Times()) == (Sight.PRESENT, "a")
+
+
+async def both_unknown(town):
+    """Two replies that arrived without anybody knowing, the second after the first made way; return when."""
+    town.writer.script = ["yes", "yes"]
+    town.instagram.script = [("arrives", LOST_ANSWER)] * 2
+    town.instagram.unreadable = True
+    times = []
+    for _ in range(2):
+        await town.say("is it so?")
+        sent = len(town.instagram.arrived)
+        while len(town.instagram.arrived) == sent:
+            await town.advance(SECOND)
+        times.append(town.clock.now())
+    row = await town.row()
+    assert (len(row.unsettled), [str(part.state) for part in row.reply.parts]) == (1, ["unknown"])
+    return times
+
+
+async def test_a_read_that_shows_both_settles_each_by_its_own_and_nothing_is_said_again(town):
+    await both_unknown(town)
+    town.instagram.unreadable = False
+    await town.run(for_ms=5 * MINUTE)
+    story = await town.store.sends.of(A, ANNA, 9)
+    assert [part.mid for reply in story for part in reply.parts] == ["out0", "out1"]
+    assert len(town.instagram.arrived) == 2
+
+
+async def test_a_late_echo_settles_the_reply_that_it_was_posted_with(town):
+    first, second = await both_unknown(town)
+    await town.echo("out0", "yes", at=first)
+    row = await town.row()
+    assert [str(part.state) for part in row.reply.parts] == ["unknown"]
+    await town.echo("out1", "yes", at=second)
+    await town.run(for_ms=MINUTE)
+    story = await town.store.sends.of(A, ANNA, 9)
+    assert [part.mid for reply in story for part in reply.parts] == ["out0", "out1"]
