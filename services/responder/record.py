@@ -201,7 +201,9 @@ def own(row: Conversation, one: Echo) -> tuple[bool, Conversation]:
     replies = ledger.replies_in(row)
     if any(part.mid == one.mid for reply in replies for part in reply.parts if part.mid):
         return True, row
-    same_words = [(r, part) for r in replies for part in r.parts if part.state in UNPROVEN and part.sha256 == one.sha256]
+    same_words = [
+        (r, part) for r in replies for part in r.parts if part.state in UNPROVEN and part.sha256 == one.sha256
+    ]
     if not same_words:
         return False, row
     reply, part = min(same_words, key=lambda both: abs(both[1].sending_at - one.at))
