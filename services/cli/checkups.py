@@ -24,10 +24,15 @@ def smoke(*, as_json: AsJson = False) -> None:
     """Send a signed test delivery and a forged one through PUBLIC_URL, and ask the services for their health."""
     from services.cli.operator import operator_settings
     from services.cli.smoke import smoke as checks
+    from services.common.settings import require_http
 
     settings = operator_settings()
     if not settings.public_url or not settings.app_secret:
         raise Problem("PUBLIC_URL and APP_SECRET must be set.", Code.USAGE)
+    try:
+        require_http(settings.public_url)
+    except ValueError as error:
+        raise Problem(f"PUBLIC_URL {error}.", Code.USAGE) from None
     _examine(checks(settings), as_json=as_json)
 
 

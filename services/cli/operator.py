@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError
 
 from services.cli.problem import Code, Problem, reason
@@ -50,11 +51,16 @@ def merged_environment() -> dict[str, str]:
 
 
 def read_dotenv() -> dict[str, str | None]:
-    """The variables of .env in the current folder."""
+    """The variables of .env in the current folder, None where a name stands alone. Raises Problem."""
     path = Path(".env")
     try:
-        return dict(dotenv_values(path, interpolate=False)) if path.is_file() else {}
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
     except UnicodeDecodeError:
         raise Problem(".env is not UTF-8 text; save it as UTF-8.", Code.USAGE) from None
     except OSError as error:
         raise Problem(f".env cannot be read: {reason(error)}.", Code.USAGE) from error
+    lines = list(parse_stream(StringIO(text)))
+    for line in lines:
+        if line.error:
+            raise Problem(f".env, line {line.original.line}: write NAME=value, and close what is quoted.", Code.USAGE)
+    return {line.key: line.value for line in lines if line.key}

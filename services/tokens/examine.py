@@ -31,7 +31,7 @@ async def readable(ports: Ports) -> Finding:
             ports.keys.open(account, TOKEN_FIELD, one)
         except Unavailable:
             lost += 1
-    found = f"{lost} of {len(sealed)} tokens cannot be read" if lost else f"reads all {len(sealed)} tokens"
+    found = f"{lost} of {len(sealed)} cannot be read" if lost else f"all that are stored can be read: {len(sealed)}"
     return Finding("keyring in use", not lost, found, KEY_LOST)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli.operator import read_dotenv
 from services.cli.services import SERVICES
 
 HEAVY = ("typer", "rich", "click", "grpc", "redis", "aiohttp")
@@ -72,6 +73,19 @@ def test_a_dotenv_that_is_no_text_is_a_usage_error(tmp_path):
     (tmp_path / ".env").write_bytes("APP_SECRET=word".encode("utf-16"))
     done = odd(tmp_path, "accounts", "list")
     assert (done.returncode, done.stderr) == (2, b"igbot: .env is not UTF-8 text; save it as UTF-8.\n")
+
+
+def test_a_line_of_dotenv_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / ".env").write_text('# a comment\nexport LOG_LEVEL=info\nAPP_SECRET="no end\nREDIS_URL=redis://x\n')
+    done = odd(tmp_path, "accounts", "list")
+    assert (done.returncode, done.stderr) == (2, b"igbot: .env, line 3: write NAME=value, and close what is quoted.\n")
+
+
+def test_dotenv_says_what_is_written_there(tmp_path, monkeypatch):
+    lines = ["# a comment", "", "export A=1", "B = 'two $A'", 'C="three\\n" # said', "ALONE", "D=", "É=x"]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    assert read_dotenv() == {"A": "1", "B": "two $A", "C": "three\n", "ALONE": None, "D": "", "É": "x"}
 
 
 def test_a_token_that_is_no_text_is_one_line(tmp_path):

@@ -126,6 +126,13 @@ def test_without_its_settings_it_is_a_usage_error(smoke, missing):
     assert smoke(**{missing: ""}).code == 2
 
 
+@pytest.mark.parametrize("address", ["foo", "ftp://bot.example", "http://"])
+def test_a_public_url_that_is_no_address_is_a_usage_error(smoke, address):
+    ran = smoke(PUBLIC_URL=address)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("igbot: PUBLIC_URL must be an address")
+
+
 def test_nobody_can_be_answered_for_a_test_delivery():
     (entry,) = json.loads(dashboard_test(now_ms=1))["entry"]
     assert entry["id"] == "0"

@@ -25,7 +25,7 @@ async def test_all_is_well(here):
         "keyring in use": True,
         "meta app": True,
     }
-    assert found["keyring in use"].found == "reads all 1 tokens"
+    assert found["keyring in use"].found == "all that are stored can be read: 1"
 
 
 async def test_a_store_that_is_away_is_red_and_the_app_is_asked_all_the_same(here):
@@ -44,7 +44,7 @@ async def test_a_key_that_was_lost_is_red(here):
 
     here.ports = replace(here.ports, keys=Lost())
     found = await found_in(here)
-    assert (found["keyring in use"].ok, found["keyring in use"].found) == (False, "1 of 1 tokens cannot be read")
+    assert (found["keyring in use"].ok, found["keyring in use"].found) == (False, "1 of 1 cannot be read")
 
 
 @pytest.mark.parametrize("message", ["Invalid platform app", "Error validating client secret.", "Invalid redirect_uri"])

@@ -43,9 +43,9 @@ def prepare(shell: Mapping[str, str], dotenv: Mapping[str, str | None], *, sandb
     own, redis_url = _redis(env, folder)
     told = plan.shared(env, chosen, folder=folder, redis_url=redis_url)
     children = _children(told, chosen, sandbox=sandbox)
-    ports.require_free(children)
     _require_keyring(Path(told["TOKEN_KEYS_DIR"]), folder / "tokens.db")
     drain = _require_settings(children)
+    ports.require_free(children)
     return Machine(
         folder=folder,
         lock=lock,

@@ -202,6 +202,17 @@ def test_a_port_in_use_is_one_clear_line_before_anything_starts(machine):
     assert said.count("\n") == 1
 
 
+def test_wrong_settings_are_told_before_a_port_in_use(machine):
+    settings = {"REDIRECT_URI": "http://127.0.0.1/elsewhere", "INSTAGRAM_CLIENT_ID": "1"}
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 8080 + machine.shift))
+        other.listen()
+        code, said = refused(machine, "--logs", **settings)
+    assert code == 2
+    assert said.count("REDIRECT_URI: must end in /oauth/callback") == said.count("REDIRECT_URI") == 1
+
+
 def test_a_file_in_the_place_of_var_is_one_clear_line(machine):
     (machine.folder / "var").write_text("")
     code, said = refused(machine)
