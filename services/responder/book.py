@@ -199,8 +199,8 @@ class AccountBook:
         """
         self.tokenless[account] = self.clock.now() + self.times.pass_floor
 
-    def has_token(self, account: str) -> None:
-        """The account's token was lent: the others need not wait."""
+    def goes_on(self, account: str) -> None:
+        """A token of the account was lent, or a conversation needed none: the others go on."""
         self.tokenless.pop(account, None)
 
     async def speaks(self, account: str, person: str) -> None:

@@ -121,6 +121,7 @@ class Worker:
                 self.poster.reached("before_release")
                 if await self.store.conversations.save(step.row, release=True):
                     self.poster.reached("after_release")
+                    self.book.goes_on(row.account)
                     return
                 row = await self.again(row, fence)
                 continue
@@ -219,7 +220,7 @@ class Worker:
             reason = HoldReason.ACCOUNT_LIMITED if limited else HoldReason.TOKEN_DEAD
             await self.book.hold(account, reason, for_ms=self.times.probe_every)
             raise AccountHeld(reason) from None
-        self.book.has_token(account)
+        self.book.goes_on(account)
         return lent
 
     async def begin(

@@ -21,7 +21,7 @@ from tests.responder.fakes import REFUSED_CONNECTION, A, B
 from tests.responder.outer import Lender
 from tests.responder.test_adapters import completion, writer
 from tests.responder.test_claim import claiming, until
-from tests.responder.town import ANNA, MINUTE, SECOND, Outside, opened
+from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, Outside, opened
 
 PEOPLE = [str(n + 1) for n in range(60)]
 
@@ -178,6 +178,16 @@ async def test_while_no_token_is_lent_one_conversation_a_second_asks_and_then_al
     await town.run()
     assert [len(town.got(person)) for person in PEOPLE] == [1] * len(PEOPLE)
     assert town.clock.now() - back_at <= 3 * SECOND
+
+
+async def test_what_needs_no_token_is_done_at_once_while_none_is_lent(town):
+    said = [town.event(text="hello", person=person) for person in PEOPLE]
+    await town.deliver(*said)
+    town.tokens.down = True
+    await town.run(for_ms=MINUTE)
+    town.clock.ms += 13 * HOUR
+    await town.run(for_ms=10 * SECOND)
+    assert {await town.answered_by(one) for one in said} == {"stale"}
 
 
 async def test_an_account_whose_token_cannot_be_read_delays_no_other(town):
