@@ -34,23 +34,33 @@ class Finisher:
 
         All of that is true whoever writes the row next, so it comes first, and the cleared row needs no write of its
         own: it is written with the next step, which most often is the release. But a text for newer messages takes
-        seconds to write, and a finished reply that the row still showed then would overtake it.
+        seconds to write, and a finished reply that the row still showed then would overtake it. An unsettled reply
+        stays in the row, so `sends` has it after that: should this write lose, it may yet be thrown away.
         """
         self.reached("before_finish")
+        settled = [reply for reply in ended if not reply.unsettled]
+        unsettled = [reply for reply in ended if reply.unsettled]
         said_now = [message for reply in ended for message in said(reply)]
         # What an unsettled reply answered may become unanswered again: the row says so first.
-        settled = {reply.id for reply in ended if not reply.unsettled}
-        marked = [mark for mark in row.marks if mark.answered_by in settled | ({HUMAN} if settled else set())]
+        ids = {reply.id for reply in settled} | ({HUMAN} if settled else set())
+        marked = [mark for mark in row.marks if mark.answered_by in ids]
         await asyncio.gather(
-            *(self.store.sends.put(reply) for reply in ended),
+            *(self.store.sends.put(reply) for reply in settled),
             self.store.messages.add(said_now),
             self.store.messages.mark(marked),
         )
         self.reached("after_finish")
-        for reply in ended:
+        for reply in settled:
             self.tell(reply)
         cleared = replace(row, marks=tuple(mark for mark in row.marks if mark not in marked))
-        return await self.store.conversations.save(cleared) if cleared.unanswered else cleared
+        if not cleared.unanswered and not unsettled:
+            return cleared
+        saved = await self.store.conversations.save(cleared)
+        if saved is not None:
+            await asyncio.gather(*(self.store.sends.put(reply) for reply in unsettled))
+            for reply in unsettled:
+                self.tell(reply)
+        return saved
 
     def tell(self, reply: Reply) -> None:
         """Count and log a reply's end, once."""

@@ -18,11 +18,15 @@ class MongoSends:
         self.link = link
 
     async def put(self, reply: Reply) -> None:
-        """Store or replace by id; fields that only a newer igbot knows survive."""
+        """Store or replace by id; fields that only a newer igbot knows survive.
+
+        An unsettled one replaces nothing: what is there already knows more.
+        """
+        change = {"$set": fields_of(reply), "$max": {"schema": SCHEMA}}
+        if reply.unsettled:
+            change = {"$setOnInsert": fields_of(reply) | {"schema": SCHEMA}}
         async with self.link.use(SENDS) as rows:
-            await rows.update_one(
-                {"_id": reply.id}, {"$set": fields_of(reply), "$max": {"schema": SCHEMA}}, upsert=True
-            )
+            await rows.update_one({"_id": reply.id}, change, upsert=True)
 
     async def get(self, reply_id: str) -> Reply | None:
         """Return one."""

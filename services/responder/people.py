@@ -228,11 +228,11 @@ class People:
         while not await self.taken(row, reply_id):
             changed = rule(row, self.store.clock.now())
             await self.book.speaks(row.account, row.person)
-            for reply in [one for one in changed.unsettled if one not in row.unsettled]:
-                await self.store.sends.put(reply)  # what makes way for the words is there before it leaves the row
             saved = await self.store.conversations.save(changed)
             if saved is not None:
                 self.wake(saved.account, saved.due_at or 0)
+                for reply in [one for one in changed.unsettled if one not in row.unsettled]:
+                    await self.store.sends.put(reply)  # what made way; until it is settled the row has it too
                 return
             row = await self.row(row.account, row.person)
 
@@ -266,16 +266,17 @@ class People:
         )
 
     async def outcome(self, row: Conversation, reply_id: str) -> Reply:
-        """Wait a while for what becomes of the words; the reply in hand when that takes longer."""
+        """Wait a while for what becomes of the words; the reply as the row has it when that takes longer."""
         for _ in range(int(OUTCOME_WITHIN / POLL)):
             ended = await self.store.sends.get(reply_id)
             if ended is not None:
                 return ended
             await asyncio.sleep(POLL)
         now = await self.store.conversations.load(row.account, row.person)
-        if now is None or now.reply is None or now.reply.id != reply_id:
+        found = next((one for one in ledger.replies_in(now) if one.id == reply_id), None) if now else None
+        if found is None:
             raise Unavailable("the words were taken and are not to be found yet")
-        return now.reply
+        return found
 
     # --- erase -----------------------------------------------------------------------------------------------------
 

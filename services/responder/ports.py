@@ -104,7 +104,7 @@ class Sends(Protocol):
     """Finished replies; and those whose unknown part is still looked for."""
 
     async def put(self, reply: Reply) -> None:
-        """Store or replace by id."""
+        """Store or replace by id. An unsettled one replaces nothing: what is there already knows more."""
         ...
 
     async def get(self, reply_id: str) -> Reply | None:

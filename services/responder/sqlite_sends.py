@@ -13,6 +13,9 @@ PUT = """
     INSERT INTO sends (id, account, person, created_at, held, worded, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET account = excluded.account, person = excluded.person,
         created_at = excluded.created_at, held = excluded.held, worded = excluded.worded, doc = excluded.doc"""
+PUT_UNSETTLED = """
+    INSERT INTO sends (id, account, person, created_at, held, worded, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO NOTHING"""
 FORGET_MIDS = "DELETE FROM send_mids WHERE id = ?"
 PUT_MID = "INSERT OR REPLACE INTO send_mids (account, mid, id) VALUES (?, ?, ?)"
 GET = "SELECT doc FROM sends WHERE id = ?"
@@ -30,7 +33,7 @@ class SqliteSends:
         self.file = file
 
     async def put(self, reply: Reply) -> None:
-        """Store or replace by id."""
+        """Store or replace by id. An unsettled one replaces nothing: what is there already knows more."""
         await self.file.write(lambda db: put(db, reply))
 
     async def get(self, reply_id: str) -> Reply | None:
@@ -57,7 +60,10 @@ class SqliteSends:
 
 def put(db: Connection, reply: Reply) -> None:
     """Write the reply and which mids are its own."""
-    db.execute(PUT, (reply.id, reply.account, reply.person, reply.created_at, *columns(reply)))
+    statement = PUT_UNSETTLED if reply.unsettled else PUT
+    written = db.execute(statement, (reply.id, reply.account, reply.person, reply.created_at, *columns(reply)))
+    if not written.rowcount:
+        return
     db.execute(FORGET_MIDS, (reply.id,))
     db.executemany(PUT_MID, [(reply.account, part.mid, reply.id) for part in reply.parts if part.mid])
 

@@ -82,12 +82,13 @@ class Events(Pieces):
             self.operate(people, self.truth.resumed)
 
     def words(self, pick):
-        """A person writes through igbot."""
-        now, resumes = self.clock.now(), self.truth.resumes
+        """A person writes through igbot; the same words a second time are the same request, which does nothing."""
+        now, resumes, text = self.clock.now(), self.truth.resumes, f"by hand {pick}"
+        again = any(part.text == text for reply in self.truth.replies() for part in reply.parts)
         self.truth.upset.add("words")
         self.operate(
-            self.people().say(account=ACCOUNT, person=PERSON, text=f"by hand {pick}", request_id=f"request{pick}"),
-            lambda: self.truth.paused(now, now + self.policy.takeover, resumes),
+            self.people().say(account=ACCOUNT, person=PERSON, text=text, request_id=f"request{pick}"),
+            lambda: None if again else self.truth.paused(now, now + self.policy.takeover, resumes),
         )
 
     def own_echo(self, pick):

@@ -186,7 +186,8 @@ class MemorySends:
 
     async def put(self, reply):
         await self.store.gates.passed("put")
-        self.store.replies[reply.id] = reply
+        if not reply.unsettled or reply.id not in self.store.replies:
+            self.store.replies[reply.id] = reply
 
     async def get(self, reply_id):
         return self.store.replies.get(reply_id)

@@ -6,9 +6,9 @@ from services.responder.outside import Reading, Shown
 from services.responder.settle import Sight, sight
 from services.responder.times import Times
 from services.responder.words import digest
-from tests.responder.fakes import SCOPED, A
+from tests.responder.fakes import SCOPED, SILENCE, A
 from tests.responder.stores import a_part
-from tests.responder.town import ANNA
+from tests.responder.town import ANNA, SECOND
 
 AT = 1_000_000
 PART = a_part(sha256=digest("our words"), sending_at=AT)
@@ -60,3 +60,27 @@ def test_a_listed_message_that_cannot_be_read_may_be_the_one():
 def test_an_empty_list_proves_nothing():
     assert seen(whole=True) is Sight.UNREADABLE
     assert sight(PART, None, ours={A}, known=set(), times=Times())[0] is Sight.UNREADABLE
+
+
+async def test_a_reply_that_was_to_make_way_and_did_not_leaves_no_word_of_it_behind(town):
+    """Its newer messages were taken back in the same moment; later it proves not to have arrived."""
+    town.instagram.script, town.instagram.unreadable = [SILENCE], True
+    first = await town.say("first")
+    await town.run(for_ms=30 * SECOND)
+    newer = await town.say("newer")
+    real = town.store.conversations.save
+
+    async def save(row, *, release=False):
+        if row.unsettled:
+            town.store.conversations.save = real
+            await town.unsend(newer)
+        return await real(row, release=release)
+
+    town.store.conversations.save = save
+    await town.run(for_ms=45 * SECOND)
+    assert town.store.conversations.save == real
+    assert ((await town.row()).unsettled, await town.parts()) == ((), ["unknown"])
+    town.instagram.unreadable = False
+    await town.run()
+    story = await town.store.sends.of(A, ANNA, 9)
+    assert [(one.outcome, one.answers[0].mid) for one in story] == [("sent", first.mid)]

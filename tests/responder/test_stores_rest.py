@@ -24,6 +24,14 @@ class TestSends:
         assert not await store.sends.owns(ACCOUNT, "mid of r1")
         assert await store.sends.owns(ACCOUNT, "later")
 
+    async def test_an_unsettled_reply_takes_the_place_of_none(self, store: Store) -> None:
+        """A worker that stood still while another settled the reply comes too late."""
+        settled = a_reply(parts=(a_part(state=PartState.SENT, mid="ours"),))
+        await store.sends.put(settled)
+        await store.sends.put(replace(settled, unsettled=True, parts=(a_part(state=PartState.UNKNOWN),)))
+        assert await store.sends.get(settled.id) == settled
+        assert await store.sends.owns(ACCOUNT, "ours")
+
     async def test_an_account_owns_the_mids_of_its_parts(self, store: Store) -> None:
         parts = (a_part(0, mid="a"), a_part(1, mid="b"), a_part(2))
         await store.sends.put(a_reply("r1", parts=parts))
