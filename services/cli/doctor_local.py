@@ -15,7 +15,7 @@ from services.cli.findings import Finding
 from services.cli.operator import OperatorSettings
 from services.cli.problem import Code, Problem
 from services.common.public_url import CALLBACK_PATH
-from services.common.settings import ServiceSettings, problems
+from services.common.settings import ServiceSettings, load, problems
 
 SERVICES = ("gateway", "tokens", "responder")
 SLOW_MS = 50
@@ -38,7 +38,7 @@ def settings(env: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(f"settings {name}", None, "not set here", "run the doctor where the service runs", local=True)
             continue
         try:
-            model(**values)
+            load(model, env)
         except ValidationError as error:
             yield Finding(f"settings {name}", False, "; ".join(problems(error)), "see .env.example", local=True)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
@@ -36,8 +35,6 @@ def public_url(given: str, callback: str) -> str:
     if given:
         return given.rstrip("/")
     try:
-        parts = urlsplit(callback)
-        known = parts.scheme in {"http", "https"} and parts.hostname and callback.endswith(CALLBACK_PATH)
+        return require_callback(callback).removesuffix(CALLBACK_PATH)
     except ValueError:
         return ""
-    return callback.removesuffix(CALLBACK_PATH) if known else ""

@@ -15,7 +15,7 @@ from services.cli import keyring
 from services.cli.problem import Code, Problem, reason
 from services.cli.up import folder as folders
 from services.cli.up import plan, ports, pretend, valkey
-from services.common.settings import problems
+from services.common.settings import load, problems
 
 DRAIN_MARGIN_SECONDS = 5
 
@@ -94,9 +94,7 @@ def _require_settings(children: Sequence[plan.Child]) -> float:
     for child in children:
         settings = import_module(f"services.{child.name}.settings").Settings
         try:
-            drain = max(
-                drain, settings(**{name.lower(): value for name, value in child.env.items() if value}).drain_seconds
-            )
+            drain = max(drain, load(settings, child.env).drain_seconds)
         except ValidationError as error:
             wrong |= dict.fromkeys(problems(error))
     if wrong:
