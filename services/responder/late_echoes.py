@@ -31,7 +31,7 @@ class LateEchoes:
         A process that is killed after it wrote there leaves an id in the row that the next echo takes out. An echo of a
         part that is known settles no other: two replies within seconds may have the same words.
         """
-        placed = {part.mid for reply in ledger.replies_in(row) for part in reply.parts}
+        placed = ledger.mids_in(row)
         unplaced = [one for one in echoes if one.mid not in placed and not await self.sends.owns(row.account, one.mid)]
         replies = [reply for one in row.held if (reply := await self.sends.get(one)) is not None]
         still = []

@@ -44,6 +44,11 @@ def replies_in(row: Conversation) -> tuple[Reply, ...]:
     return (*([row.reply] if row.reply else []), *row.unsettled)
 
 
+def mids_in(row: Conversation) -> set[str]:
+    """Return the mids of the parts that stand in the row."""
+    return {part.mid for reply in replies_in(row) for part in reply.parts if part.mid}
+
+
 def has_words(replies: tuple[Reply, ...]) -> bool:
     """Whether one of them is a person's own words."""
     return any(reply.author is Author.HUMAN for reply in replies)

@@ -198,12 +198,10 @@ def own(row: Conversation, one: Echo) -> tuple[bool, Conversation]:
 
     Of several with these words it is the one that was posted nearest to it.
     """
-    replies = ledger.replies_in(row)
-    if any(part.mid == one.mid for reply in replies for part in reply.parts if part.mid):
+    if one.mid in ledger.mids_in(row):
         return True, row
-    same_words = [
-        (r, part) for r in replies for part in r.parts if part.state in UNPROVEN and part.sha256 == one.sha256
-    ]
+    unproven = [(reply, part) for reply in ledger.replies_in(row) for part in reply.parts if part.state in UNPROVEN]
+    same_words = [(reply, part) for reply, part in unproven if part.sha256 == one.sha256]
     if not same_words:
         return False, row
     reply, part = min(same_words, key=lambda both: abs(both[1].sending_at - one.at))

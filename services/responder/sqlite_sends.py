@@ -9,13 +9,12 @@ from services.common.sqlite import SqliteFile
 from services.responder.codec import REPLY
 from services.responder.model import PartState, Reply
 
-PUT = """
-    INSERT INTO sends (id, account, person, created_at, held, worded, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT = """
+    INSERT INTO sends (id, account, person, created_at, held, worded, doc) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+PUT = f"""{INSERT}
     ON CONFLICT (id) DO UPDATE SET account = excluded.account, person = excluded.person,
         created_at = excluded.created_at, held = excluded.held, worded = excluded.worded, doc = excluded.doc"""
-PUT_UNSETTLED = """
-    INSERT INTO sends (id, account, person, created_at, held, worded, doc) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO NOTHING"""
+PUT_UNSETTLED = f"{INSERT} ON CONFLICT (id) DO NOTHING"
 FORGET_MIDS = "DELETE FROM send_mids WHERE id = ?"
 PUT_MID = "INSERT OR REPLACE INTO send_mids (account, mid, id) VALUES (?, ?, ?)"
 GET = "SELECT doc FROM sends WHERE id = ?"

@@ -257,7 +257,7 @@ class Worker:
             seen, mid = settle.Sight.UNREADABLE, ""
         else:
             mids = [one.mid for one in reading.messages] if reading else []
-            known = {one.mid for reply_ in ledger.replies_in(row) for one in reply_.parts if one.mid}
+            known = ledger.mids_in(row)
             known |= {one for one in mids if one not in known and await self.store.sends.owns(row.account, one)}
             ours = {account.account, account.app_scoped_id} - {""}
             seen, mid = settle.sight(part, reading, ours=ours, known=known, times=self.times)

@@ -155,10 +155,10 @@ UNKNOWN = [
 ]
 
 ECHOES = [
-    one("an echo is ours by its text", " and part.sha256 == one.sha256", " and False"),
+    one("an echo is ours by its text", "in unproven if part.sha256 == one.sha256]", "in unproven if False]"),
     one(
         "an echo is ours by its mid, in the row",
-        "if any(part.mid == one.mid for reply in replies for part in reply.parts if part.mid):",
+        "if one.mid in ledger.mids_in(row):",
         "if False:",
     ),
     one(
