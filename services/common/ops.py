@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import tornado.httpserver
-import tornado.netutil
 import tornado.web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from services.common.listening import listen
 from services.common.metrics import CommonMetrics, Dependency
 from services.common.settings import Address
 from services.common.traffic import ANSWERED, Ending, Target, Traffic
@@ -128,7 +128,7 @@ class OpsServer:
             log_function=lambda _: None,  # probes come every second; their 503 is an answer, not a fault
         )
         self.server = tornado.httpserver.HTTPServer(application)
-        sockets = tornado.netutil.bind_sockets(address.port, address.host)
+        sockets = listen(address)
         self.server.add_sockets(sockets)
         self.port = int(sockets[0].getsockname()[1])
 

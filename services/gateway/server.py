@@ -8,11 +8,11 @@ import resource
 import time
 
 import structlog
-import tornado.netutil
 from tornado.httpserver import HTTPServer, _HTTPRequestContext
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream, StreamClosedError
 
+from services.common.listening import listen
 from services.common.settings import Address
 from services.gateway.connection import LARGEST_HEADER, Connection
 from services.gateway.door import Door
@@ -79,10 +79,7 @@ class WebServer:
         self.server.door = door
         self.server.conn_params.header_timeout = None  # the door keeps the time, see `Door.sweep`
         self.server.most = min(most, open_files() - SPARE_FILES)
-        try:
-            sockets = tornado.netutil.bind_sockets(address.port, address.host or None, backlog=1024)
-        except OSError as error:
-            raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
+        sockets = listen(address, backlog=1024)
         self.server.add_sockets(sockets)
         self.port = int(sockets[0].getsockname()[1])
 

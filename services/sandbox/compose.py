@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 import tornado.httpserver
-import tornado.netutil
 import tornado.web
 from prometheus_client import CollectorRegistry
 
 from services.common.life import run, stop_signal
+from services.common.listening import listen
 from services.common.logs import configure_logs
 from services.common.metrics import CommonMetrics
 from services.common.ops import Health, OpsServer
@@ -101,8 +101,7 @@ async def serve(settings: Settings) -> None:
         registry = CollectorRegistry()
         ops = OpsServer(settings.ops_address, Health(CommonMetrics(registry, []), []), registry)
         server = tornado.httpserver.HTTPServer(application(stage, settings))
-        sockets = tornado.netutil.bind_sockets(settings.listen_address.port, settings.listen_address.host)
-        server.add_sockets(sockets)
+        server.add_sockets(listen(settings.listen_address))
         log.warning(
             "sandbox_started",
             note="a pretend Instagram and a pretend model: never in production",

@@ -84,12 +84,11 @@ def test_all_problems_come_in_one_message_with_code_2_and_no_traceback():
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_in_use_is_one_clear_line():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+@pytest.mark.parametrize("setting", ["LISTEN_ADDRESS", "OPS_ADDRESS"])
+def test_a_port_in_use_is_one_clear_line(setting):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = run({**GOOD, "LISTEN_ADDRESS": address, "OPS_ADDRESS": "127.0.0.1:0"})
+        done = run({**GOOD, "LISTEN_ADDRESS": "127.0.0.1:0", "OPS_ADDRESS": "127.0.0.1:0", setting: address})
     assert done.returncode == 1
-    assert f"igbot cannot start: cannot listen on {address}" in done.stderr
+    assert f"igbot cannot start: cannot listen on {address}: Address already in use\n" in done.stderr
     assert "Traceback" not in done.stderr
