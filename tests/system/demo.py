@@ -10,11 +10,9 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.ports import free
 from tests.system.supervisor import ROOT
 from tests.system.town import SCOPES, A
 
-PORTS = (8080, 8090, 9090, 9091, 9092, 9093, 50051, 50052)
 LINK = re.compile(r"http://[^\s\x1b]+")
 
 
@@ -64,14 +62,6 @@ async def until_links(process, log):
             assert line, "\n".join([*lines, log.read_text()[-4000:]])
             lines.append(line.rstrip())
     return lines
-
-
-def free_shift():
-    """A number to add to every default port so that all of them are free, and none is given to outgoing connections."""
-    for shift in range(11_000 + os.getpid() % 1000, 15_000, 37):
-        if all(free(port + shift) for port in PORTS):
-            return shift
-    raise AssertionError("no free ports")
 
 
 async def connect(http, link):

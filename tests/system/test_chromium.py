@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import async_playwright, expect
 
-from tests.system.demo import demo, free_shift
+from tests.ports import free_shift
+from tests.system.demo import demo
 from tests.system.supervisor import ROOT
 from tests.tools import need
 

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from tests.system.demo import browser_like, connect, demo, free_shift
+from tests.ports import free_shift
+from tests.system.demo import browser_like, connect, demo
 from tests.system.town import A, until
 
 PERSON = "6900000000000501"

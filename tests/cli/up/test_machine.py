@@ -16,27 +16,16 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from services.cli.up.folder import lock_folder, running
-from services.cli.up.plan import LISTEN_PORTS, OPS_PORTS
+from tests.ports import free_shift
 
 IGBOT = [sys.executable, "-P", "-m", "services.cli.main"]
 SERVICES = ("sandbox", "tokens", "responder", "gateway")
 
 
-def free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 @pytest.fixture
 def shift():
     """A number that moves all ports to free ones."""
-    ports = [*LISTEN_PORTS.values(), *OPS_PORTS.values()]
-    return next(shift for shift in range(1000, 9000, 137) if all(free(port + shift) for port in ports))
+    return free_shift()
 
 
 class Machine:
