@@ -181,7 +181,7 @@ async def make_parts(
     deliver = Deliver(
         store, book, settings.policy, alarm.wake, skipped=lambda why: metrics.skips.labels(why).inc(), times=times
     )
-    people = People(store, book, settings.policy, alarm.wake, new_id)
+    people = People(store, book, settings.policy, times, alarm.wake, new_id)
     unhurried = HeededInstagram(instagram.unhurried(), reading.faults)
     gaps = Gaps(store, tokens, unhurried, deliver, metrics, settings.policy)
     upkeep = Upkeep(store, book, metrics, health, settings.retention_days * DAY)

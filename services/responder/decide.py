@@ -14,6 +14,7 @@ from services.common.account_state import AccountState
 from services.responder import ending, ledger, record
 from services.responder.account import Account
 from services.responder.holds import held_for, wait_of
+from services.responder.message import HUMAN, Author
 from services.responder.metrics import Skip
 from services.responder.model import FOREVER, Conversation, Mark, Part, PartState, Pending, Reply, State, Wait
 from services.responder.news import next_telling
@@ -97,7 +98,7 @@ def next_step(row: Conversation, account: Account, *, now: int, times: Times, po
     if ready and account.state == AccountState.DISCONNECTED:
         return Change(ledger.drop_unsent(row))
     if row.reply is not None and not (ready and row.failed):
-        return reply_step(row, row.reply, now=now, times=times)
+        return reply_step(row, row.reply, account, now=now, times=times)
     return message_step(row, account, now=now, times=times, policy=policy)
 
 
@@ -110,18 +111,18 @@ def due_look(row: Conversation, now: int) -> Look | None:
     return Look(reply, part)
 
 
-def reply_step(row: Conversation, reply: Reply, *, now: int, times: Times) -> Step:
+def reply_step(row: Conversation, reply: Reply, account: Account, *, now: int, times: Times) -> Step:
     """Carry the reply in hand on."""
     if ledger.finished(reply):
         return Finish((ending.closed(reply),), ending.clear(row))
     unknown = [part for part in reply.parts if part.state is PartState.UNKNOWN]
     if unknown:
-        give_way_at = unknown[0].sending_at + times.newer_wait
+        give_way_at = unknown[0].sending_at + times.newer_wait if gives_way(row, reply, account, now=now) else None
         decided_at = [part.sending_at + times.post_timeout + times.echo_grace for part in unknown if row.undecided]
-        if row.unanswered and now >= give_way_at:
+        if give_way_at is not None and now >= give_way_at:
             moved = ending.step_aside(row)
             return Finish(moved.unsettled[-1:], moved)
-        due = [part.check_at for part in unknown] + decided_at + ([give_way_at] if row.unanswered else [])
+        due = [part.check_at for part in unknown] + decided_at + ([] if give_way_at is None else [give_way_at])
         return rest(row, min(due), Wait.UNKNOWN_SEND, now=now, times=times)
     if row.undecided:
         return rest(row, now + times.pass_floor, Wait.UNKNOWN_SEND, now=now, times=times)
@@ -130,6 +131,11 @@ def reply_step(row: Conversation, reply: Reply, *, now: int, times: Times) -> St
         reason = Wait.BREAKER_OPEN if part.error == Wait.BREAKER_OPEN else Wait.BACK_OFF
         return rest(row, part.not_before, reason, now=now, times=times)
     return SendPart(part.n)
+
+
+def gives_way(row: Conversation, reply: Reply, account: Account, *, now: int) -> bool:
+    """Whether newer messages wait for this reply: not for a person's words while the bot is silent anyway."""
+    return bool(row.unanswered) and (reply.author is Author.BOT or not paused_until(row, account, now=now))
 
 
 def message_step(row: Conversation, account: Account, *, now: int, times: Times, policy: Policy) -> Step:
@@ -162,8 +168,10 @@ def skip_some(row: Conversation, account: Account, *, now: int, policy: Policy) 
     return replace(row, unanswered=kept, marks=(*row.marks, *marks))
 
 
-def skip_reason(row: Conversation, account: Account, one: Pending, *, now: int, policy: Policy) -> Skip | None:
-    """Return why this message gets no reply, ever."""
+def skip_reason(row: Conversation, account: Account, one: Pending, *, now: int, policy: Policy) -> str | None:
+    """Return why this message gets no reply of the bot's, ever."""
+    if record.answered_by_person(row, one):  # while a reply to it was looked for in vain
+        return HUMAN
     if account.state == AccountState.DISCONNECTED:
         return Skip.DISCONNECTED
     if now >= row.window_closes_at:

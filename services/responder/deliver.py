@@ -236,15 +236,19 @@ class Deliver:
     async def rule(self, account: Account, row: Conversation, events: Sequence[Incoming]) -> Rule:
         """Return what makes the row afterwards of the messages of these events."""
         echoes = [event for event in events if may_be_ours(event, account)]
-        held = await self.late_echoes.settle(row, echoes) if row.held and echoes else row.held
         # The row was read before this question: a reply is in `sends` before it leaves the row.
-        owns = self.store.sends.owns
-        ours = [may_be_ours(event, account) and await owns(account.account, event.mid) for event in events]
+        ours = {event.mid for event in echoes if await self.store.sends.owns(account.account, event.mid)}
+        in_row = ledger.mids_in(row)
+        ours |= await self.late_echoes.settle(row, [one for one in echoes if one.mid not in ours | in_row])
+        held = await self.late_echoes.still_held(row) if row.held and echoes else row.held
 
         def rule(messages: Sequence[Message]) -> Conversation:
             after = replace(caught_up(row, account), held=held)
-            for event, message, is_ours in zip(events, messages, ours, strict=True):
-                after = ledger.disown_pause(after, event.mid) if is_ours else self.apply(after, event, message, account)
+            for event, message in zip(events, messages, strict=True):
+                if may_be_ours(event, account) and event.mid in ours:
+                    after = ledger.disown_pause(after, event.mid)
+                else:
+                    after = self.apply(after, event, message, account)
             return after
 
         return rule
@@ -271,7 +275,7 @@ class Deliver:
         if is_outgoing(event, account):
             if event.kind is IncomingKind.POSTBACK:
                 return row
-            return record.echo(row, as_echo(event, message), now=now, policy=self.policy)
+            return record.echo(row, as_echo(event, message), now=now, times=self.times, policy=self.policy)
         if message.taken_back:
             return record.taken_back_before(row, message, now=now)
         if not answerable(event):

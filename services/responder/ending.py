@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from services.responder.ledger import drop_unsent, without_ready
 from services.responder.message import HUMAN, Author
 from services.responder.metrics import ReplyOutcome
-from services.responder.model import Conversation, Handover, Mark, NeedsPerson, PartState, Pending, Reply
+from services.responder.model import Conversation, Handover, Mark, NeedsPerson, Part, PartState, Pending, Reply
 
 
 def outcome_of(reply: Reply) -> ReplyOutcome:
@@ -41,6 +41,8 @@ def clear(row: Conversation) -> Conversation:
     if reply is None:
         return row
     outcome = outcome_of(reply)
+    if reply.author is Author.HUMAN and outcome is ReplyOutcome.DROPPED:
+        return back(replace(row, reply=None), reply.answers)  # nothing was said
     # What Instagram refused answers nobody, whoever wrote it: the reply's id leads to its outcome.
     by_person = reply.author is Author.HUMAN and outcome is not ReplyOutcome.REFUSED
     answered_by = HUMAN if by_person else reply.id
@@ -58,13 +60,16 @@ def clear(row: Conversation) -> Conversation:
 
 def keep_held(row: Conversation, reply_id: str) -> Conversation:
     """Nobody could find out what became of this reply: it is a person's from here."""
+    if reply_id in row.held:
+        return row
     news = Handover(reason=NeedsPerson.HELD, subject=reply_id)
     return replace(row, held=(*row.held, reply_id), handovers=(*row.handovers, news))
 
 
 def step_aside(row: Conversation) -> Conversation:
-    """Newer messages waited long enough for an unknown part: settle it from `sends`, never send it again."""
-    dropped = drop_unsent(row)
+    """Something newer waited long enough for an unknown part: settle it from `sends`, never send it again."""
+    by_person = row.reply is not None and row.reply.author is Author.HUMAN
+    dropped = row if by_person else drop_unsent(row)
     if dropped.reply is None:
         return dropped
     return replace(clear(dropped), unsettled=(*row.unsettled, closed(dropped.reply)))
@@ -73,13 +78,14 @@ def step_aside(row: Conversation) -> Conversation:
 def settled_apart(row: Conversation) -> tuple[Conversation, list[Reply]]:
     """Take the replies out of `unsettled` whose part is known now; return them as `sends` must have them.
 
-    A part that never arrived, with nothing else of its reply sent, makes the reply's messages unanswered again.
+    A part that never arrived, with nothing else of its reply sent, makes the reply's messages unanswered again. But a
+    person's words that did not go out are held: whoever wrote them learns of it, and may send them again.
     """
     done = [reply for reply in row.unsettled if not any(p.state is PartState.UNKNOWN for p in reply.parts)]
     row = replace(row, unsettled=tuple(reply for reply in row.unsettled if reply not in done))
     closed_now = []
     for reply in done:
-        ended = closed(without_ready(reply))
+        ended = closed(with_ready_held(reply) if reply.author is Author.HUMAN else without_ready(reply))
         closed_now.append(ended)
         if ended.outcome == ReplyOutcome.DROPPED:
             row = reopened(row, reply.answers, reply.id)
@@ -88,12 +94,25 @@ def settled_apart(row: Conversation) -> tuple[Conversation, list[Reply]]:
     return row, closed_now
 
 
+def with_ready_held(reply: Reply) -> Reply:
+    """Return the reply with what was not sent held."""
+
+    def kept(part: Part) -> Part:
+        unsent = part.state is PartState.READY
+        return replace(part, state=PartState.HELD, error="newer messages came first") if unsent else part
+
+    return replace(reply, parts=tuple(map(kept, reply.parts)))
+
+
 def reopened(row: Conversation, answers: Iterable[Pending], reply_id: str) -> Conversation:
-    """Make messages unanswered again whose reply never arrived."""
+    """Make messages unanswered again whose reply never arrived, and which are marked as answered by it."""
     known = {one.key for one in row.unanswered}
-    back = [one for one in answers if one.key not in known]
-    return replace(
-        row,
-        unanswered=tuple(sorted((*row.unanswered, *back), key=lambda one: (one.at, one.key))),
-        marks=(*row.marks, *(Mark(key=one.key, answered_by="", was=reply_id) for one in back)),
-    )
+    marks = tuple(Mark(key=one.key, answered_by="", was=reply_id) for one in answers if one.key not in known)
+    return replace(back(row, answers), marks=(*row.marks, *marks))
+
+
+def back(row: Conversation, answers: Iterable[Pending]) -> Conversation:
+    """Put messages back among those without an answer."""
+    known = {one.key for one in row.unanswered}
+    both = (*row.unanswered, *(one for one in answers if one.key not in known))
+    return replace(row, unanswered=tuple(sorted(both, key=lambda one: (one.at, one.key))))

@@ -1,11 +1,12 @@
-"""Echoes of parts that are held: what nobody could find out, Instagram tells after all.
+"""Echoes of parts that were given up: what nobody could find out, Instagram tells after all.
 
-Without this, the echo of a held part would count as a person's words, or as another reply's of the same words.
+Without this, the echo of a part that is held, or that a person dropped or sent again, would count as a person's words,
+or as another reply's of the same words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -17,45 +18,59 @@ from services.responder.ports import Sends
 from services.responder.times import Times
 from services.responder.words import digest
 
+RECENT = 50
+"""Of so many of a conversation's replies the parts are compared with an echo."""
+
 
 @dataclass
 class LateEchoes:
-    """Settles held replies, which stand in `sends`, by their echoes."""
+    """Settles parts that were given up, which stand in `sends`, by their echoes."""
 
     sends: Sends
     times: Times
 
-    async def settle(self, row: Conversation, echoes: Sequence[Incoming]) -> tuple[str, ...]:
-        """Return which of a row's held replies are still held after these echoes; the others are settled in `sends`.
+    async def settle(self, row: Conversation, strangers: Sequence[Incoming]) -> set[str]:
+        """Settle in `sends` what these echoes show, which are of no known part; return the mids that were placed."""
+        if not strangers:
+            return set()
+        in_row = {one.id for one in ledger.replies_in(row)}
+        recent = await self.sends.of(row.account, row.person, RECENT)
+        replies = {one.id: one for one in recent if one.id not in in_row}
+        replies |= {one.id: one for one in await self.held(row) if one.id not in in_row}
+        placed = {}
+        for echo in strangers:
+            found = self.meant(row, replies.values(), echo)
+            if found is None:
+                continue
+            reply, part = found
+            sent = replace(part, state=PartState.SENT, mid=echo.mid, error="")
+            replies[reply.id] = ending.closed(ledger.with_part(reply, sent))
+            placed[echo.mid] = reply.id
+        for one in dict.fromkeys(placed.values()):
+            await self.sends.put(replies[one])
+        return set(placed)
 
-        A process that is killed after it wrote there leaves an id in the row that the next echo takes out. An echo of a
-        part that is known settles no other: two replies within seconds may have the same words.
-        """
-        placed = ledger.mids_in(row)
-        unplaced = [one for one in echoes if one.mid not in placed and not await self.sends.owns(row.account, one.mid)]
-        replies = [reply for one in row.held if (reply := await self.sends.get(one)) is not None]
-        still = []
-        for before in replies:
-            reply = before
-            for echo in unplaced:
-                reply = self.heard(reply, echo)
-            if reply != before:
-                await self.sends.put(ending.closed(reply))
-            if any(part.state is PartState.HELD for part in reply.parts):
-                still.append(reply.id)
-        return tuple(still)
+    async def held(self, row: Conversation) -> list[Reply]:
+        """Return the row's held replies, as `sends` has them."""
+        return [reply for one in row.held if (reply := await self.sends.get(one)) is not None]
 
-    def heard(self, reply: Reply, echo: Incoming) -> Reply:
-        """Return the reply with the held part sent that this is the echo of, if it is of one; an echo settles one."""
-        if any(part.mid == echo.mid for part in reply.parts):
-            return reply
-        mine = next((part for part in reply.parts if part.state is PartState.HELD and self.fits(part, echo)), None)
-        if mine is None:
-            return reply
-        return ledger.with_part(reply, replace(mine, state=PartState.SENT, mid=echo.mid, error=""))
+    async def still_held(self, row: Conversation) -> tuple[str, ...]:
+        """Return which of the row's held replies are held yet: a process may die after it has settled one."""
+        return tuple(one.id for one in await self.held(row) if any(part.state is PartState.HELD for part in one.parts))
 
-    def fits(self, part: Part, echo: Incoming) -> bool:
-        """Whether it has the part's words and the time of its POST: a person may say the same on another day."""
-        slack = self.times.clock_slack
-        last = part.sending_at + self.times.post_timeout + slack
-        return part.sending_at - slack <= echo.at <= last and digest(echo.text) == part.sha256
+    def meant(self, row: Conversation, replies: Collection[Reply], echo: Incoming) -> tuple[Reply, Part] | None:
+        """Return the part that was given up and that this is the echo of, unless one in the row is nearer to it."""
+        words = digest(echo.text)
+        given_up = [(reply, part) for reply in replies for part in reply.parts if self.fits(part, echo, words)]
+        if not given_up:
+            return None
+        nearest = min(given_up, key=lambda both: ledger.distance(both[1], echo.at))
+        rivals = ledger.unproven(ledger.replies_in(row), words)
+        nearer = any(ledger.distance(part, echo.at) <= ledger.distance(nearest[1], echo.at) for _, part in rivals)
+        return None if nearer else nearest
+
+    def fits(self, part: Part, echo: Incoming, words: str) -> bool:
+        """Whether it has the part's words and the time of a POST: a person may say the same on another day."""
+        posted = part.state is PartState.HELD or (part.state is PartState.DROPPED and part.attempt > 0)
+        last = part.sending_at + self.times.post_timeout + self.times.clock_slack
+        return posted and ledger.earliest(part, self.times) <= echo.at <= last and words == part.sha256

@@ -7,15 +7,19 @@ came to, settle.py what becomes of the unknown, ending.py the end of a reply.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
 from services.responder.message import Author
 from services.responder.model import Conversation, Part, PartState, Reply
+from services.responder.times import Times
 
 DONE = frozenset({PartState.SENT, PartState.REFUSED, PartState.HELD, PartState.DROPPED})
 MAY_HAVE_ARRIVED = frozenset({PartState.SENDING, PartState.SENT, PartState.UNKNOWN, PartState.HELD})
+
+UNPROVEN = MAY_HAVE_ARRIVED - {PartState.SENT}
+"""An echo proves that a part in one of these states arrived."""
 
 
 def past_no_return(reply: Reply) -> bool:
@@ -59,6 +63,22 @@ def unknown_parts(row: Conversation) -> list[tuple[Reply, Part]]:
     return [(reply, part) for reply in replies_in(row) for part in reply.parts if part.state is PartState.UNKNOWN]
 
 
+def unproven(replies: Iterable[Reply], words: str) -> list[tuple[Reply, Part]]:
+    """Return the parts with these folded words that an echo would prove to have arrived."""
+    parts = [(reply, part) for reply in replies for part in reply.parts if part.sha256 == words]
+    return [(reply, part) for reply, part in parts if part.state in UNPROVEN]
+
+
+def distance(part: Part, at: int) -> int:
+    """Return how far from the part's last POST a message was written: of several parts the nearest one is meant."""
+    return abs(part.sending_at - at)
+
+
+def earliest(part: Part, times: Times) -> int:
+    """Return the time before which no message of Instagram's can be this part: its first POST, by a slow clock."""
+    return (part.first_at or part.sending_at) - times.clock_slack
+
+
 def part_of(row: Conversation, reply_id: str, n: int) -> Part:
     """Return one part of the reply with this id."""
     return next(reply.parts[n] for reply in replies_in(row) if reply.id == reply_id)
@@ -93,7 +113,8 @@ def void(row: Conversation) -> Conversation:
         raise ValueError("only a reply before the point of no return can be thrown away")
     back = tuple(sorted((*row.unanswered, *reply.answers), key=lambda one: (one.at, one.key)))
     replied = row.replied_at[:-1] if reply.author is Author.BOT and not reply.confirms else row.replied_at
-    return replace(row, reply=None, unanswered=back, replied_at=replied)
+    fell_back = row.fell_back and not reply.fallback
+    return replace(row, reply=None, unanswered=back, replied_at=replied, fell_back=fell_back)
 
 
 def drop_unsent(row: Conversation) -> Conversation:

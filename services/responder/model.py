@@ -119,6 +119,7 @@ class Part(Kept, frozen=True, kw_only=True):
     mid: str = ""
     attempt: int = 0  # how often `sending` was written
     sending_at: int = 0
+    first_at: int = 0  # when `sending` was first written
     not_before: int = 0  # back-off
     resent: int = 0  # how often it went from unknown back to ready
     absent_at: int = 0  # the first successful read that did not show it

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from services.responder import record
+from services.responder import ledger, record
 from services.responder.account import Account
-from services.responder.model import FOREVER, Conversation, Pause, Wait
+from services.responder.model import FOREVER, Conversation, Pause, Pending, Wait
 
 
 def paused_at(whose: Conversation | Account, now: int) -> bool:
@@ -60,13 +60,25 @@ def caught_up(row: Conversation, account: Account) -> Conversation:
 
 def resumed(row: Conversation, *, answer_pending: bool, at: int) -> Conversation:
     """End the pauses that began until then; the newest message of that time may be answered although it came in one."""
-    newest = next((one.key for one in reversed(row.unanswered) if one.recorded_at <= at), "") if answer_pending else ""
+    waiting = [one for one in open_messages(row) if one.recorded_at <= at] if answer_pending else []
+    newest = max(waiting, key=lambda one: (one.at, one.key)).key if waiting else ""
+
+    def asked(messages: tuple[Pending, ...]) -> tuple[Pending, ...]:
+        return tuple(replace(one, asked_for=one.key == newest) for one in messages)
+
     return replace(
         row,
         pauses=ended(row.pauses, at),
         resumed_at=at,
-        unanswered=tuple(replace(one, asked_for=one.key == newest) for one in row.unanswered),
+        unanswered=asked(row.unanswered),
+        reply=replace(row.reply, answers=asked(row.reply.answers)) if row.reply else None,
+        unsettled=tuple(replace(one, answers=asked(one.answers)) for one in row.unsettled),
     )
+
+
+def open_messages(row: Conversation) -> list[Pending]:
+    """Return the messages without an answer, and those of replies that may prove never to have arrived."""
+    return [*row.unanswered, *(one for reply in ledger.replies_in(row) for one in reply.answers)]
 
 
 def ended(pauses: tuple[Pause, ...], at: int) -> tuple[Pause, ...]:

@@ -18,7 +18,7 @@ from services.responder.decide import state_of
 from services.responder.message import Author, Message
 from services.responder.model import Conversation, Part, PartState, Pause, Reply, State, Wait
 from services.responder.ports import Store
-from services.responder.times import Policy
+from services.responder.times import Policy, Times
 from services.responder.words import clean, digest, split
 
 log = structlog.get_logger(__name__)
@@ -45,6 +45,7 @@ class People:
     store: Store
     book: AccountBook
     policy: Policy
+    times: Times
     wake: Callable[[str, int], None]
     new_id: Callable[[], str]
 
@@ -192,10 +193,15 @@ class People:
             if not reply.parts[part].text:
                 raise Undeliverable("text_gone: the retention took the words away; write to the person anew")
             again = self.words(row, reply.parts[part].text, f"{reply_id}-{part}-again")
-            await self.hand_in(row, again.id, lambda one, now: record.with_words(one, again, now))
-        await self.change(row, lambda one: replace(one, held=tuple(each for each in one.held if each != reply_id)))
-        settled = replace(reply.parts[part], state=PartState.DROPPED)
-        await self.store.sends.put(ending.closed(ledger.with_part(reply, settled)))
+
+            def said_again(one: Conversation, now: int) -> Conversation:
+                return record.with_words(record.with_room(one, now, self.times), again, now)
+
+            await self.hand_in(row, again.id, said_again)
+        settled = ending.closed(ledger.with_part(reply, replace(reply.parts[part], state=PartState.DROPPED)))
+        if not any(one.state is PartState.HELD for one in settled.parts):
+            await self.change(row, lambda one: replace(one, held=tuple(each for each in one.held if each != reply_id)))
+        await self.store.sends.put(settled)
 
     # --- a person's own words --------------------------------------------------------------------------------------
 
@@ -208,7 +214,7 @@ class People:
         reply_id = digest(f"{row.account}|{person}|{request_id}")[:32] if request_id else self.new_id()
 
         def said(one: Conversation, now: int) -> Conversation:
-            one = record.silenced(one)  # what the bot was about to answer is unanswered again
+            one = record.with_room(one, now, self.times)  # what the bot was about to answer is unanswered again
             answering = replace(self.words(one, text, reply_id), answers=one.unanswered)
             pause = Pause(since=now, until=now + self.policy.takeover)
             return replace(record.with_words(one, answering, now), unanswered=(), pauses=(*one.pauses, pause))
@@ -234,7 +240,11 @@ class People:
                 for reply in [one for one in changed.unsettled if one not in row.unsettled]:
                     await self.store.sends.put(reply)  # what made way; until it is settled the row has it too
                 return
-            row = await self.row(row.account, row.person)
+            try:
+                row = await self.row(row.account, row.person)
+            except NotFound:  # erased meanwhile, perhaps before the account's row named the person
+                await self.book.spoke(row.account, row.person)
+                raise
 
     async def taken(self, row: Conversation, reply_id: str) -> bool:
         """Whether these words were given before."""

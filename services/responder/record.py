@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from services.common.errors import Unavailable
-from services.responder import ending, ledger
+from services.responder import ending, ledger, posted
 from services.responder.message import HUMAN, Author, Message
 from services.responder.metrics import Skip
 from services.responder.model import (
@@ -30,9 +30,6 @@ from services.responder.times import DAY, SECOND, Policy, Times
 
 QUICK = 3 * SECOND
 """Few people answer faster than this: Instagram's own automatic replies do."""
-
-UNPROVEN = ledger.MAY_HAVE_ARRIVED - {PartState.SENT}
-"""An echo proves that a part in one of these states arrived."""
 
 OPTS_KEPT = 10
 """More stop and start words of one person than this are forgotten, the oldest first."""
@@ -99,11 +96,16 @@ def ledger_holds(row: Conversation) -> bool:
 
 def dealt_with(row: Conversation, one: Pending, *, now: int) -> str:
     """Return who dealt with a message that arrives late: a person who wrote after it, or a pause that is over."""
-    if any(pause.mid and one.at <= pause.since for pause in row.pauses):
+    if answered_by_person(row, one):
         return HUMAN
     if any(one.at < pause.until <= now and pause.since < pause.until for pause in row.pauses):
         return Skip.PAUSED
     return ""
+
+
+def answered_by_person(row: Conversation, one: Pending) -> bool:
+    """Whether a person wrote in the account's name after this message."""
+    return any(pause.mid and one.at <= pause.since for pause in row.pauses)
 
 
 def wake(row: Conversation, now: int, policy: Policy) -> Conversation:
@@ -138,7 +140,17 @@ def take_back(row: Conversation, key: str, *, now: int) -> Conversation:
     if by_bot and row.reply is not None and not ledger.past_no_return(row.reply):
         return take_back(ledger.void(row), key, now=now)
     row = ledger.drop_unsent(row)
-    return replace(row, reply=replace(row.reply, stopped=str(Skip.TAKEN_BACK)) if row.reply else None)
+    if row.reply is None:
+        return row
+    stopped = replace(row.reply, stopped=str(Skip.TAKEN_BACK))
+    return replace(row, reply=stopped) if ledger.past_no_return(stopped) else no_answer(row, stopped, key)
+
+
+def no_answer(row: Conversation, words: Reply, key: str) -> Conversation:
+    """A person's words that never left, and will not, answer nothing: this message was taken back, others wait."""
+    answers = tuple(one for one in words.answers if one.key != key)
+    mark = Mark(key=key, answered_by=Skip.TAKEN_BACK)
+    return replace(row, reply=replace(words, answers=answers), marks=(*row.marks, mark))
 
 
 def taken_back_before(row: Conversation, message: Message, *, now: int) -> Conversation:
@@ -181,11 +193,11 @@ def outdated(answers: tuple[Pending, ...], message: Message) -> bool:
 # --- echoes: ours, nobody knows, a person's ------------------------------------------------------------------------
 
 
-def echo(row: Conversation, one: Echo, *, now: int, policy: Policy) -> Conversation:
+def echo(row: Conversation, one: Echo, *, now: int, times: Times, policy: Policy) -> Conversation:
     """A message from the business whose mid is in no finished reply: decide whose it is, or put it off."""
     if any(pause.mid == one.mid for pause in row.pauses) or any(each.mid == one.mid for each in row.undecided):
         return row
-    owned, settled = own(row, one)
+    owned, settled = own(row, one, times)
     if owned:
         return row if settled == row else replace(settled, due_at=now, waiting_for=None)
     if row.reply is not None and any(part.state is PartState.SENDING for part in row.reply.parts):
@@ -193,18 +205,19 @@ def echo(row: Conversation, one: Echo, *, now: int, policy: Policy) -> Conversat
     return human(row, one.mid, one.at, now=now, policy=policy)
 
 
-def own(row: Conversation, one: Echo) -> tuple[bool, Conversation]:
+def own(row: Conversation, one: Echo, times: Times) -> tuple[bool, Conversation]:
     """Whether an echo is of one of the row's parts: by mid, or by text for a part that has none yet.
 
-    Of several with these words it is the one that was posted nearest to it.
+    Words from before a part's first POST are not that part. Of several with these words it is the one that was posted
+    nearest to it.
     """
     if one.mid in ledger.mids_in(row):
         return True, row
-    unproven = [(reply, part) for reply in ledger.replies_in(row) for part in reply.parts if part.state in UNPROVEN]
-    same_words = [(reply, part) for reply, part in unproven if part.sha256 == one.sha256]
-    if not same_words:
+    same_words = ledger.unproven(ledger.replies_in(row), one.sha256)
+    fitting = [(reply, part) for reply, part in same_words if one.at >= ledger.earliest(part, times)]
+    if not fitting:
         return False, row
-    reply, part = min(same_words, key=lambda both: abs(both[1].sending_at - one.at))
+    reply, part = min(fitting, key=lambda both: ledger.distance(both[1], one.at))
     sent = replace(part, state=PartState.SENT, mid=one.mid, error="")
     return True, ledger.with_reply(row, ledger.with_part(reply, sent))
 
@@ -214,7 +227,7 @@ def decide_echoes(row: Conversation, *, now: int, times: Times, policy: Policy) 
     parts: tuple[Part, ...] = row.reply.parts if row.reply else ()
     left, row = row.undecided, replace(row, undecided=())
     for one in left:
-        owned, row = own(row, one)
+        owned, row = own(row, one, times)
         if owned:
             continue
         if any(undecidable(part, now, times) for part in parts):
@@ -271,13 +284,23 @@ def silenced(row: Conversation) -> Conversation:
     return ledger.drop_unsent(row)
 
 
-def with_words(row: Conversation, reply: Reply, now: int) -> Conversation:
-    """Put a person's words into the row; what the bot had not sent yet is given up."""
+def with_room(row: Conversation, now: int, times: Times) -> Conversation:
+    """Make room for a person's words: what the bot had not sent yet is given up, what nobody knows makes way.
+
+    Raises Unavailable while a message is on its way.
+    """
     row = silenced(row)
-    if row.reply is not None and ledger.only_unknown(row.reply):
-        row = ending.step_aside(row)  # nobody has to wait for what became of it
+    if row.lease_until <= now:  # who was sending died, and in a paused account nobody else comes to see
+        row = posted.found_sending(row, times)
+    if row.reply is not None and (ledger.finished(row.reply) or ledger.only_unknown(row.reply)):
+        row = ending.step_aside(row)
     if row.reply is not None:
         raise Unavailable("a reply is being sent in this conversation; try again in a moment")
+    return row
+
+
+def with_words(row: Conversation, reply: Reply, now: int) -> Conversation:
+    """Put a person's words into a row that has room for them."""
     return replace(
         row,
         reply=reply,

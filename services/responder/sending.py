@@ -94,6 +94,6 @@ def resume_part(row: Conversation, n: int, *, fence: int, now: int, policy: Poli
 
 def to_sending(row: Conversation, reply: Reply, part: Part, now: int) -> Conversation:
     """Write that a POST is about to go out."""
-    sending = replace(part, state=PartState.SENDING, attempt=part.attempt + 1, sending_at=now, absent_at=0)
-    sending = replace(sending, unreadable_since=0, check_at=0, error="")
+    sending = replace(part, state=PartState.SENDING, attempt=part.attempt + 1, sending_at=now)
+    sending = replace(sending, first_at=part.first_at or now, absent_at=0, unreadable_since=0, check_at=0, error="")
     return replace(row, reply=with_part(reply, sending))

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from services.responder.ledger import change_part, disown_pause, drop_rest, part_of
+from services.responder.ledger import change_part, disown_pause, distance, drop_rest, earliest, part_of
 from services.responder.model import Conversation, Part, PartState
 from services.responder.outside import Reading
 from services.responder.times import Times
@@ -30,16 +30,16 @@ def sight(
     """Return whether the part is there, with its mid, is not, or cannot be told.
 
     `ours` are the account's two ids, `known` the mids that other parts and finished replies have.
-    Present: an outgoing message with equal text, of an unknown mid, created no earlier than the POST.
-    Absent: the read reaches back before the POST and shows no outgoing message of unknown mid since.
+    Present: an outgoing message with equal text, of an unknown mid, created no earlier than the first POST.
+    Absent: the read reaches back before that and shows no outgoing message of unknown mid since.
     """
     if reading is None or not reading.messages:
         return Sight.UNREADABLE, ""
-    since = part.sending_at - times.clock_slack
+    since = earliest(part, times)
     fresh = [one for one in reading.messages if one.sender in ours and one.mid not in known and one.at >= since]
     same_words = [one for one in fresh if digest(one.text) == part.sha256]
     if same_words:  # a later one may be another reply's
-        return Sight.PRESENT, min(same_words, key=lambda one: abs(one.at - part.sending_at)).mid
+        return Sight.PRESENT, min(same_words, key=lambda one: distance(part, one.at)).mid
     if any(at >= since for at in reading.hidden):
         return Sight.UNREADABLE, ""  # it may be the one
     reaches_back = reading.whole or min(one.at for one in reading.messages) < since

@@ -73,7 +73,7 @@ class Pieces(RuleBasedStateMachine):
         return Deliver(self.store, self.book(), self.policy, lambda _account, _at: None, times=self.times)
 
     def people(self):
-        return Words(self.store, self.book(), self.policy, lambda _account, _at: None, self.new_id)
+        return Words(self.store, self.book(), self.policy, self.times, lambda _account, _at: None, self.new_id)
 
     def worker(self):
         book, metrics = self.book(), ResponderMetrics(CollectorRegistry())

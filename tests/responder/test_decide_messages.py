@@ -561,6 +561,19 @@ async def test_the_fallback_goes_out_once_when_the_model_fails_past_its_deadline
         assert town.got()[2:] == ["A person will answer soon."]
 
 
+async def test_a_fallback_that_never_went_out_is_not_used_up(file):
+    async with opened(file, fallback_text="A person will answer soon.") as town:
+        town.writer.down = True
+        town.instagram.script = [REFUSED_CONNECTION]
+        await town.say("hello")
+        while not town.instagram.posts:
+            await town.advance(SECOND)
+        assert await town.parts() == ["ready"]
+        await town.say("hello??")
+        await town.run(for_ms=HOUR)
+        assert town.got() == ["A person will answer soon."]
+
+
 async def test_without_a_fallback_text_nothing_goes_out(town):
     town.writer.down = True
     await town.say("hello")

@@ -2,6 +2,8 @@
 
 import pytest
 
+from services.responder.outside import Shown
+from tests.responder.fakes import SILENCE, A
 from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, opened
 
 
@@ -241,3 +243,39 @@ async def test_two_takeovers_of_two_people_do_not_touch_each_other(file):
         await town.say("hello", person="6900000000000002")
         await town.run()
         assert town.got("6900000000000002") == ["answer 1"]
+
+
+@pytest.mark.parametrize("resumed_first", [False, True])
+async def test_what_a_person_answered_while_a_lost_reply_was_looked_for_is_not_answered_again(file, resumed_first):
+    async with opened(file, quiet=7 * SECOND) as town:
+        question = await town.say("hello")
+        town.clock.ms += 500
+        at = town.clock.now()
+        town.instagram.put(A, ANNA, Shown(mid="typed", sender=A, at=at, text="a person answers"))
+        if resumed_first:
+            town.clock.ms += SECOND
+            await town.people.resume(account=A, person=ANNA, answer_pending=True)
+        town.instagram.script = [SILENCE]
+        await town.advance(7 * SECOND)
+        assert await town.parts() == ["unknown"]
+        town.clock.ms += 10 * SECOND
+        await town.deliver(town.event(text="a person answers", outgoing=True, mid="typed", at=at))
+        await town.run(for_ms=3 * MINUTE)
+        if not resumed_first:
+            await town.people.resume(account=A, person=ANNA, answer_pending=True)
+        await town.run(for_ms=12 * MINUTE)
+        assert (town.got(), await town.answered_by(question)) == ([], "human")
+
+
+@pytest.mark.parametrize("person", [ANNA, ""])
+async def test_resume_answers_the_newest_message_also_when_a_lost_reply_to_it_is_looked_for(town, person):
+    question = await town.say("hello")
+    town.instagram.script = [SILENCE]
+    await town.advance(2 * SECOND)
+    town.clock.ms += 3 * SECOND
+    await town.people.pause(account=A, person=person, until=0)
+    town.clock.ms += 10 * SECOND
+    await town.people.resume(account=A, person=person, answer_pending=True)
+    await town.run(for_ms=HOUR)
+    assert (len(town.got()), len(town.instagram.posts)) == (1, 2)
+    assert (await town.answered_by(question)).startswith("reply")

@@ -1,5 +1,6 @@
 """Replies of which nobody could find out whether they arrived, and what a person decides about them."""
 
+import asyncio
 from contextlib import suppress
 
 import pytest
@@ -7,7 +8,7 @@ from msgspec.structs import replace
 
 from services.common.errors import NotFound, Refused, Undeliverable
 from services.responder.model import PartState
-from tests.responder.fakes import SILENCE, A
+from tests.responder.fakes import REFUSED_CONNECTION, SILENCE, A
 from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, hold_one, opened
 
 DAY = 24 * HOUR
@@ -202,3 +203,62 @@ async def test_an_echo_that_was_taken_for_a_persons_ends_its_pause_when_it_prove
     assert [pause.mid for pause in (await town.row()).pauses] == ["late"]
     await town.echo("late", "answer 1", at=at)
     assert (await town.row()).pauses == ()
+
+
+@pytest.mark.parametrize("decision", ["drop", "resend"])
+async def test_the_echo_of_a_held_part_that_a_person_decided_about_is_nobodys_words(town, decision):
+    await hold_one(town)
+    (held,) = await town.people.held(A)
+    await town.people.resolve(held.id, 0, decision)
+    await town.run(for_ms=MINUTE)
+    await town.echo("original", "answer 1", at=held.parts[0].sending_at)
+    assert (await town.row()).pauses == ()
+    await town.say("thanks, and until when?")
+    await town.run(for_ms=MINUTE)
+    assert town.got()[-1] == "answer 2"
+
+
+async def test_a_dropped_part_that_the_gap_check_finds_is_nobodys_words(town):
+    town.instagram.script = [("arrives", SILENCE)]
+    town.instagram.unreadable = True
+    await town.say("hello")
+    await town.run(for_ms=20 * MINUTE)
+    town.instagram.unreadable = False
+    (held,) = await town.people.held(A)
+    await town.people.resolve(held.id, 0, "drop")  # it is there already, as Instagram's app shows
+    await town.book.mirror()
+    await town.gaps.check_all(await town.store.accounts.all())
+    assert (await town.row()).pauses == ()
+    assert [one.outcome for one in (await town.people.get(A, ANNA)).replies] == ["sent"]
+
+
+async def test_the_echo_of_the_original_that_comes_while_it_is_sent_again_leaves_the_second_one_alone(town):
+    await hold_one(town)
+    (held,) = await town.people.held(A)
+    await town.people.resolve(held.id, 0, "resend")
+
+    async def late(_mid):
+        await town.echo("original", "answer 1", at=held.parts[0].sending_at)
+
+    town.instagram.meanwhile = [late]
+    await town.run(for_ms=MINUTE)
+    await town.echo(town.instagram.arrived[-1][2], "answer 1")
+    assert (await town.row()).pauses == ()
+    mids = [part.mid for one in (await town.people.get(A, ANNA)).replies for part in one.parts]
+    assert mids == ["original", town.instagram.arrived[-1][2]]
+
+
+async def test_an_echo_is_of_the_part_in_the_row_rather_than_of_one_that_was_given_up_before_it(town):
+    town.writer.script = ["same"]
+    town.instagram.script = [REFUSED_CONNECTION, ("arrives", SILENCE)]
+    await town.say("hello")
+    await town.advance(2 * SECOND)
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="same", request_id="r"))
+    while not saying.done() and not town.got():
+        await town.work()
+        await asyncio.sleep(0.001)
+    assert await town.parts() == ["unknown"]
+    await town.echo(town.instagram.arrived[-1][2], "same")
+    await town.run(for_ms=5 * MINUTE)
+    assert town.got() == ["same"]
+    assert (await saying).outcome == "sent"

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.responder import decide, posted, record, sending, settle
+from services.responder.account import Account
 from services.responder.compose_reply import confirmation
 from services.responder.message import Author
 from services.responder.model import Echo, PartState, Wait
@@ -13,6 +14,7 @@ from services.responder.posted import Posted, PostResult
 from services.responder.sending import Void
 from services.responder.settle import Sight
 from services.responder.times import HOUR, Policy, Times
+from tests.responder.fakes import A
 from tests.responder.stores import a_message, a_part, a_reply, a_row
 from tests.responder.town import opened
 
@@ -111,7 +113,7 @@ def test_a_part_that_was_not_posted_is_ready_again_only_with_the_fence():
 def test_the_next_part_waits_for_an_undecided_echo():
     echo = Echo(key="k", mid="m", at=NOW, sha256="s")
     row = replace(in_hand(a_part(state=PartState.SENT, mid="sent"), a_part(1)), undecided=(echo,))
-    step = decide.reply_step(row, row.reply, now=NOW, times=Times())
+    step = decide.reply_step(row, row.reply, Account(account=A), now=NOW, times=Times())
     assert isinstance(step, decide.Rest)
     assert step.row.waiting_for is Wait.UNKNOWN_SEND
 

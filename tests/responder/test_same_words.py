@@ -5,9 +5,9 @@ from services.responder.outside import Reading, Shown
 from services.responder.settle import Sight, sight
 from services.responder.times import Times
 from services.responder.words import digest
-from tests.responder.fakes import A
+from tests.responder.fakes import SILENCE, A
 from tests.responder.stores import a_part
-from tests.responder.town import ANNA, MINUTE, SECOND
+from tests.responder.town import ANNA, HOUR, MINUTE, SECOND
 
 LOST_ANSWER = GraphFailure("no answer: TimeoutError", reached=True)
 
@@ -54,3 +54,30 @@ async def test_a_late_echo_settles_the_reply_that_it_was_posted_with(town):
     await town.run(for_ms=MINUTE)
     story = await town.store.sends.of(A, ANNA, 9)
     assert [part.mid for reply in story for part in reply.parts] == ["out0", "out1"]
+
+
+async def test_a_persons_older_words_settle_no_part_of_the_same_words(town):
+    question = await town.say("hello")
+    typed_at = town.clock.now() - HOUR
+    town.instagram.script = [SILENCE]
+    await town.advance(2 * SECOND)
+    assert await town.parts() == ["unknown"]
+    await town.human("answer 1", at=typed_at)
+    await town.run(for_ms=20 * MINUTE)
+    assert [one.parts[0].mid for one in (await town.people.get(A, ANNA)).replies] == []
+    assert (await town.answered_by(question), (await town.row()).waiting_for) == ("", "paused")
+
+
+async def test_a_part_that_was_sent_again_in_vain_is_settled_by_the_message_of_the_first_try(town):
+    town.instagram.put(A, ANNA, Shown(mid="before", sender=ANNA, at=town.clock.now() - MINUTE, text="hello"))
+    town.instagram.script = [("arrives", SILENCE), SILENCE]
+    await town.say("hello")
+    await town.advance(2 * SECOND)
+    late = town.instagram.shown[A, ANNA].pop(0)
+    while len(town.instagram.posts) < 2:
+        await town.advance(SECOND)
+    town.instagram.put(A, ANNA, late)
+    await town.run(for_ms=20 * MINUTE)
+    assert (town.got(), len(town.instagram.posts)) == (["answer 1"], 2)
+    await town.echo(late.mid, "answer 1", at=late.at)
+    assert (await town.row()).pauses == ()

@@ -111,7 +111,7 @@ class Town:
         self.claimer = Claimer(
             store, self.book, self.worker, Alarm(self.clock.now), self.owner, LEASE, 4, self.stopping
         )
-        self.people = People(store, self.book, policy, wake, self.new_id)
+        self.people = People(store, self.book, policy, self.times, wake, self.new_id)
         self.gaps = Gaps(store, tokens, reading, self.deliverer, self.metrics, policy)
 
     def new_id(self):

@@ -7,6 +7,7 @@ from typing import Any
 from services.responder.incoming import IncomingKind
 from services.responder.message import Author
 from services.responder.model import PartState
+from services.responder.pauses import paused_at
 from services.responder.times import DAY, Policy, Times
 from tests.responder.memory import ACCOUNT, PERSON, World
 from tests.responder.memory_store import MemoryStore
@@ -64,8 +65,7 @@ class Truth:
     def begins(self, event):
         if event.kind is IncomingKind.MESSAGE and not event.is_echo:
             first = event.mid not in {one.mid for one in self.begun}
-            known_until = self.store.clock.now() - self.policy.stale
-            if first and any(event.at <= at > known_until for at in self.people.values()):
+            if first and self.person_answered(event.at):
                 self.late.add(event.mid)
         self.begun.append(event)
 
@@ -126,9 +126,16 @@ class Truth:
         if first:
             newer = {one.mid for one in after.unanswered} - self.reopened
             assert reply.final or not newer, "a newer message was ignored"
+            for one in reply.answers:
+                assert not self.person_answered(one.at), f"a person answered {one.mid} before the bot did"
             gone = {one.id for one in in_hand(before)} - {one.id for one in in_hand(after)}
             assert gone <= self.store.replies.keys(), "a reply in hand was overwritten"
             self.answers_the_last_version(reply, part)
+
+    def person_answered(self, at):
+        """Whether a person's echo of that time or later is recorded, as long as that is remembered."""
+        known_until = self.store.clock.now() - self.policy.stale
+        return any(at <= then > known_until for then in self.people.values())
 
     def answers_the_last_version(self, reply, part):
         """An edit changes nothing any more of a message that is just being taken back."""
@@ -156,7 +163,8 @@ class Truth:
         for part in after.reply.parts if after.reply else ():
             if part.state is PartState.UNKNOWN:
                 gives_way_at = part.sending_at + self.times.newer_wait + self.times.pass_floor
-                assert not after.unanswered or after.due_at <= gives_way_at, "newer messages wait for an unknown part"
+                wait = after.unanswered and (after.reply.author is Author.BOT or not paused_at(after, after.due_at))
+                assert not wait or after.due_at <= gives_way_at, "newer messages wait for an unknown part"
                 looked_for = part.check_at - part.unreadable_since if part.unreadable_since else 0
                 assert looked_for <= 2 * self.times.unreadable_for, "looked for without an end"
 
@@ -222,6 +230,9 @@ class Truth:
         by = message.answered_by
         assert by, f"{message.mid} was lost"
         assert by.startswith("reply") or self.upset, f"{message.mid}: {by}"
+        if by == "human":
+            typed = any(one.is_echo and message.at <= one.at for one in self.begun)  # an altered one is a person's
+            assert typed or self.has_words(message), f"nobody answered {message.mid}"
         if message.mid in self.late:
             assert by == "human", f"{message.mid} came after a person's answer and is {by}"
         if by.startswith("reply"):
@@ -229,11 +240,18 @@ class Truth:
             ended = any(part.state in ENDED | {PartState.SENT} for part in parts)
             assert ended, f"{message.mid} counts as answered by a reply of which nothing was sent"
 
+    def has_words(self, message):
+        """Whether a person's words answer it, of which a part was sent or may have been."""
+        words = [one for one in self.store.replies.values() if one.author is Author.HUMAN]
+        answers = [one for one in words if any(each.mid == message.mid for each in one.answers)]
+        return any(part.state in {PartState.SENT, PartState.HELD} for one in answers for part in one.parts)
+
     def judge_reply(self, reply):
         states = {part.state for part in reply.parts}
         assert states <= ENDED | {PartState.SENT, PartState.DROPPED}, f"{reply.id} was never settled"
         for part in reply.parts:
-            sure = self.doubts or "person" in self.upset or part.resent >= 3
+            gave_way = reply.author is Author.HUMAN and reply.id in self.stepped_aside
+            sure = self.doubts or "person" in self.upset or part.resent >= 3 or gave_way
             assert part.state is not PartState.HELD or sure, "held although everything could be read"
         taken = {one.mid for one in reply.answers} & {one.mid for one in self.begun if one.kind is IncomingKind.UNSEND}
         reason = self.upset or taken or states & ENDED or reply.id in self.stepped_aside | self.given_up
