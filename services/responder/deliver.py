@@ -40,7 +40,7 @@ from services.responder.model import Conversation
 from services.responder.pauses import caught_up
 from services.responder.ports import Rule, Store
 from services.responder.times import Policy, Times
-from services.responder.words import is_word
+from services.responder.words import digest, is_word
 
 log = structlog.get_logger(__name__)
 
@@ -238,8 +238,8 @@ class Deliver:
         echoes = [event for event in events if may_be_ours(event, account)]
         # The row was read before this question: a reply is in `sends` before it leaves the row.
         ours = {event.mid for event in echoes if await self.store.sends.owns(account.account, event.mid)}
-        in_row = ledger.mids_in(row)
-        ours |= await self.late_echoes.settle(row, [one for one in echoes if one.mid not in ours | in_row])
+        strangers = [one for one in echoes if one.mid not in ours and not self.is_of_row(row, one)]
+        ours |= await self.late_echoes.settle(row, strangers)
         held = await self.late_echoes.still_held(row) if row.held and echoes else row.held
 
         def rule(messages: Sequence[Message]) -> Conversation:
@@ -252,6 +252,11 @@ class Deliver:
             return after
 
         return rule
+
+    def is_of_row(self, row: Conversation, echo: Incoming) -> bool:
+        """Whether an echo is of a part of the replies in the row."""
+        proves = ledger.unproven(row, digest(echo.text), echo.at, self.times)
+        return echo.mid in ledger.mids_in(row) or bool(proves)
 
     async def still_known(self, row: Conversation) -> None:
         """Raise ErasedMeanwhile when a row that was just inserted began before an erasure and was written after it."""

@@ -30,7 +30,7 @@ class LateEchoes:
     times: Times
 
     async def settle(self, row: Conversation, strangers: Sequence[Incoming]) -> set[str]:
-        """Settle in `sends` what these echoes show, which are of no known part; return the mids that were placed."""
+        """Settle in `sends` what these echoes show, which are of none of the row's parts; return the mids placed."""
         if not strangers:
             return set()
         in_row = {one.id for one in ledger.replies_in(row)}
@@ -39,7 +39,7 @@ class LateEchoes:
         replies |= {one.id: one for one in await self.held(row) if one.id not in in_row}
         placed = {}
         for echo in strangers:
-            found = self.meant(row, replies.values(), echo)
+            found = self.meant(replies.values(), echo)
             if found is None:
                 continue
             reply, part = found
@@ -58,16 +58,11 @@ class LateEchoes:
         """Return which of the row's held replies are held yet: a process may die after it has settled one."""
         return tuple(one.id for one in await self.held(row) if any(part.state is PartState.HELD for part in one.parts))
 
-    def meant(self, row: Conversation, replies: Collection[Reply], echo: Incoming) -> tuple[Reply, Part] | None:
-        """Return the part that was given up and that this is the echo of, unless one in the row is nearer to it."""
+    def meant(self, replies: Collection[Reply], echo: Incoming) -> tuple[Reply, Part] | None:
+        """Return the part that was given up and that this is the echo of: the nearest to it, if it is of one."""
         words = digest(echo.text)
         given_up = [(reply, part) for reply in replies for part in reply.parts if self.fits(part, echo, words)]
-        if not given_up:
-            return None
-        nearest = min(given_up, key=lambda both: ledger.distance(both[1], echo.at))
-        rivals = ledger.unproven(ledger.replies_in(row), words)
-        nearer = any(ledger.distance(part, echo.at) <= ledger.distance(nearest[1], echo.at) for _, part in rivals)
-        return None if nearer else nearest
+        return min(given_up, key=lambda both: ledger.distance(both[1], echo.at), default=None)
 
     def fits(self, part: Part, echo: Incoming, words: str) -> bool:
         """Whether it has the part's words and the time of a POST: a person may say the same on another day."""

@@ -7,7 +7,7 @@ came to, settle.py what becomes of the unknown, ending.py the end of a reply.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -63,10 +63,10 @@ def unknown_parts(row: Conversation) -> list[tuple[Reply, Part]]:
     return [(reply, part) for reply in replies_in(row) for part in reply.parts if part.state is PartState.UNKNOWN]
 
 
-def unproven(replies: Iterable[Reply], words: str) -> list[tuple[Reply, Part]]:
-    """Return the parts with these folded words that an echo would prove to have arrived."""
-    parts = [(reply, part) for reply in replies for part in reply.parts if part.sha256 == words]
-    return [(reply, part) for reply, part in parts if part.state in UNPROVEN]
+def unproven(row: Conversation, words: str, at: int, times: Times) -> list[tuple[Reply, Part]]:
+    """Return the row's parts that an echo with these folded words, written then, would prove to have arrived."""
+    parts = [(reply, part) for reply in replies_in(row) for part in reply.parts if part.sha256 == words]
+    return [(reply, part) for reply, part in parts if part.state in UNPROVEN and at >= earliest(part, times)]
 
 
 def distance(part: Part, at: int) -> int:

@@ -213,8 +213,7 @@ def own(row: Conversation, one: Echo, times: Times) -> tuple[bool, Conversation]
     """
     if one.mid in ledger.mids_in(row):
         return True, row
-    same_words = ledger.unproven(ledger.replies_in(row), one.sha256)
-    fitting = [(reply, part) for reply, part in same_words if one.at >= ledger.earliest(part, times)]
+    fitting = ledger.unproven(row, one.sha256, one.at, times)
     if not fitting:
         return False, row
     reply, part = min(fitting, key=lambda both: ledger.distance(both[1], one.at))

@@ -180,7 +180,7 @@ ECHOES = [
     one("an echo is ours by its text", "    if not fitting:\n", "    if True:\n"),
     one(
         "words from before a part's first POST are not it",
-        " if one.at >= ledger.earliest(part, times)]",
+        " and at >= earliest(part, times)]",
         "]",
         also="test_same_words.py::test_a_persons_older_words_settle_no_part_of_the_same_words",
         why="no person of the machine's says what the bot said",
@@ -216,7 +216,7 @@ ECHOES = [
     ),
     one(
         "a held part's echo settles it",
-        "        ours |= await self.late_echoes.settle(row, [one for one in echoes if one.mid not in ours | in_row])\n",
+        "        ours |= await self.late_echoes.settle(row, strangers)\n",
         "",
         also="test_held.py::test_a_late_echo_settles_a_held_part_and_is_nobodys_words",
         why="it takes ten minutes without a read, which more examples find",
@@ -230,8 +230,8 @@ ECHOES = [
     ),
     one(
         "the echo of a known part settles no held one",
-        "[one for one in echoes if one.mid not in ours | in_row]",
-        "echoes",
+        "if one.mid not in ours and not self.is_of_row(row, one)]",
+        "]",
         also="test_held.py::test_the_echo_of_a_reply_that_is_known_settles_no_held_one_of_the_same_words",
         why="it takes ten minutes without a read after two replies of the same words, which more examples find",
     ),
@@ -243,9 +243,9 @@ ECHOES = [
         why="it takes ten minutes without a read, and a person, which more examples find",
     ),
     one(
-        "an echo is of the part in the row that is nearer to it",
-        "return None if nearer else nearest",
-        "return nearest",
+        "an echo is of the part in the row rather than of one that was given up",
+        "or bool(proves)",
+        "",
         also="test_held.py::test_an_echo_is_of_the_part_in_the_row_rather_than_of_one_that_was_given_up_before_it",
         why="no person of the machine's says what the bot said",
     ),

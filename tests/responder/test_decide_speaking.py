@@ -91,6 +91,7 @@ async def test_a_question_that_comes_after_the_answer_that_a_person_gave_is_the_
     await town.advance(SECOND)
     await town.human("yes, until six")
     question = await town.say("open today?", at=asked_at)
+    assert (await town.row()).unanswered == ()  # at once: nothing waits for it
     await town.run()
     assert town.got() == []
     assert await town.answered_by(question) == "human"

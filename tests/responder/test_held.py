@@ -249,16 +249,18 @@ async def test_the_echo_of_the_original_that_comes_while_it_is_sent_again_leaves
 
 
 async def test_an_echo_is_of_the_part_in_the_row_rather_than_of_one_that_was_given_up_before_it(town):
-    town.writer.script = ["same"]
-    town.instagram.script = [REFUSED_CONNECTION, ("arrives", SILENCE)]
+    first, second = "a" * 900 + ".", "b" * 900
+    town.writer.script = [f"{first}\n\n{second}"]
+    town.instagram.script = ["ok", REFUSED_CONNECTION, ("arrives", SILENCE)]
     await town.say("hello")
     await town.advance(2 * SECOND)
-    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="same", request_id="r"))
-    while not saying.done() and not town.got():
+    assert await town.parts() == ["sent", "ready"]
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text=second, request_id="r"))
+    while len(town.got()) < 2:
         await town.work()
         await asyncio.sleep(0.001)
     assert await town.parts() == ["unknown"]
-    await town.echo(town.instagram.arrived[-1][2], "same")
+    await town.echo(town.instagram.arrived[-1][2], second)
     await town.run(for_ms=5 * MINUTE)
-    assert town.got() == ["same"]
+    assert town.got() == [first, second]
     assert (await saying).outcome == "sent"
