@@ -127,8 +127,10 @@ async def later(
 
 def standing(account: Account, now: datetime) -> datetime | None:
     """Return a plan that has not come yet: then somebody asked, and what came of it must not undo the plan's chance."""
-    planned = account.plan.refresh_at
-    return planned if planned and planned > now else None
+    planned, token = account.plan.refresh_at, account.token
+    if planned is None or planned <= now or (token and schedule.astray(planned, token.expires_at, now)):
+        return None
+    return planned
 
 
 async def replan(ports: Ports, account: Account, at: datetime | None) -> None:
@@ -152,19 +154,15 @@ async def watch_next(ports: Ports, alerts: Alerts) -> tuple[SubscriptionOutcome 
 
 async def watch(ports: Ports, alerts: Alerts, account: Account, now: datetime) -> SubscriptionOutcome | None:
     """Do what is due for one account: tell the operator, probe its token, look at its webhooks."""
-    if due(account.plan.alert_at, now):
+    if schedule.watch_due(account.plan.alert_at, now):
         await tell(ports, alerts, account, now)
-    if due(account.plan.probe_at, now):
+    if schedule.watch_due(account.plan.probe_at, now):
         account = await judge.settle(ports, account)
-    if due(account.plan.subscription_at, now) and subscription.is_watched(account) and account.token:
+    looks = schedule.watch_due(account.plan.subscription_at, now) and subscription.is_watched(account)
+    if looks and account.token:
         token = ports.keys.open(account.account, TOKEN_FIELD, account.token.sealed)
         return await subscription.look(ports, account, token)
     return None
-
-
-def due(at: datetime | None, now: datetime) -> bool:
-    """Whether a moment has come."""
-    return at is not None and at <= now
 
 
 async def tell(ports: Ports, alerts: Alerts, account: Account, now: datetime) -> None:

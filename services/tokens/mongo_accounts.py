@@ -25,10 +25,9 @@ from services.common.findings import Finding
 from services.tokens.accounts import Account, Summary
 from services.tokens.documents import SCHEMA, Document, from_document, milliseconds, moment, to_document
 from services.tokens.ports import Chore, Rule
-from services.tokens.schedule import TURN
+from services.tokens.schedule import ALARM_LEFT, LEASE_MOST, TURN, TURN_MOST, WATCH_MOST
 
-FIELDS = {Chore.REFRESH: "refresh_at", Chore.WATCH: "watch_at"}
-INDEXED = ("app_scoped_id", "refresh_at", "watch_at")
+INDEXED = ("app_scoped_id", "refresh_at", "watch_at", "expires_at")
 CONFLICTS = 100
 """How often a change may lose its race; each loss is another's success."""
 
@@ -129,20 +128,24 @@ class MongoAccounts:
 
     async def claim(self, chore: Chore, *, now: datetime, until: datetime) -> Account | None:
         """Lease the account that has waited longest for this chore."""
-        field, at = FIELDS[chore], milliseconds(now)
-        free = {"$or": [{"lease_until": None}, {"lease_until": {"$lte": at}}]}
+        at, longest = milliseconds(now), milliseconds(now + LEASE_MOST)
+        free = {"$or": [{"lease_until": None}, {"lease_until": {"$lte": at}}, {"lease_until": {"$gt": longest}}]}
         with ours():
-            found = await self.accounts.find_one_and_update(
-                {field: {"$lte": at}, **free},
-                {"$set": {"lease_until": milliseconds(until)}, "$inc": {"fence": 1, "revision": 1}},
-                sort=[(field, 1)],
-                return_document=ReturnDocument.AFTER,
-            )
-        return from_document(found) if found else None
+            for wanted, field in due(chore, now):
+                found = await self.accounts.find_one_and_update(
+                    {**wanted, **free},
+                    {"$set": {"lease_until": milliseconds(until)}, "$inc": {"fence": 1, "revision": 1}},
+                    sort=[(field, 1)],
+                    return_document=ReturnDocument.AFTER,
+                )
+                if found:
+                    return from_document(found)
+        return None
 
     async def turn(self, now: datetime) -> datetime:
         """Reserve the next moment at which a refresh may start."""
-        mine = {"$max": ["$next_at", milliseconds(now)]}
+        at, most = milliseconds(now), milliseconds(now + TURN_MOST)
+        mine = {"$cond": [{"$gt": ["$next_at", most]}, at, {"$max": ["$next_at", at]}]}
         step = int(TURN.total_seconds() * 1000)
         with ours():
             found = await self.pace.find_one_and_update(
@@ -177,6 +180,15 @@ class MongoAccounts:
             rejected=sum(int(group["rejected"]) for group in groups),
             unsubscribed=sum(int(group["unsubscribed"]) for group in groups),
         )
+
+
+def due(chore: Chore, now: datetime) -> tuple[tuple[Document, str], ...]:
+    """Return what is due, then what is planned as no right clock plans; each with the indexed field that sorts it."""
+    at, alarm, far = (milliseconds(moment) for moment in (now, now + ALARM_LEFT, now + WATCH_MOST))
+    if chore == Chore.WATCH:
+        return ({"watch_at": {"$lte": at}}, "watch_at"), ({"watch_at": {"$gt": far}}, "watch_at")
+    astray = {"expires_at": {"$lte": alarm}, "refresh_at": {"$gt": alarm}}
+    return ({"refresh_at": {"$lte": at}}, "refresh_at"), (astray, "expires_at")
 
 
 def grouping(rejected_since: int) -> list[Document]:

@@ -21,6 +21,13 @@ TURN = timedelta(seconds=1)  # between two refreshes of all replicas: 60 a minut
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+
+# A replica whose clock is far ahead for a moment plans by it. What it leaves in the store lies further ahead than
+# anything does that a right clock plans, and counts for nothing; clocks that are minutes apart are none of this.
+TURN_MOST = timedelta(minutes=1)
+LEASE_MOST = HOUR
+WATCH_MOST = 2 * DAY
+
 HOURLY_PROBES = 24
 PROBE_PAUSE = timedelta(minutes=1)  # between two probes that reports ask for
 
@@ -46,6 +53,14 @@ def emptiest(candidates: Sequence[datetime], planned: Sequence[int]) -> datetime
 def fitting(moment: datetime, issued: datetime, expires: datetime) -> bool:
     """Whether a moment that was chosen for a life of sixty days also suits the life that Instagram gave."""
     return moment >= issued + MIN_AGE and issued + (expires - issued) * LATEST >= moment
+
+
+def astray(planned: datetime, expires: datetime, now: datetime) -> bool:
+    """Whether a refresh is planned as no right clock plans one: a week or more away, with a token that ends before.
+
+    The pauses of a token that is close to its end, or past it, are far shorter: they are kept.
+    """
+    return expires <= now + ALARM_LEFT < planned
 
 
 def may_refresh(issued: datetime, now: datetime) -> bool:
@@ -92,6 +107,21 @@ def retry_alert(now: datetime, tries: int, chance: Random) -> datetime:
     """The next try to tell the operator: from five seconds up to ten minutes."""
     pause: timedelta = min(timedelta(seconds=5) * 2 ** min(tries, 10), timedelta(minutes=10))
     return now + pause * chance.uniform(0.5, 1)
+
+
+def watch_due(planned: datetime | None, now: datetime) -> bool:
+    """Whether the moment of a probe, a look or an alert has come."""
+    return planned is not None and (planned <= now or planned > now + WATCH_MOST)
+
+
+def next_turn(reserved: datetime, now: datetime) -> datetime:
+    """The moment of the next refresh, when the last one reserved the pace up to a moment."""
+    return now if reserved > now + TURN_MOST else max(now, reserved)
+
+
+def is_leased(until: datetime | None, now: datetime) -> bool:
+    """Whether an account's lease keeps others out."""
+    return until is not None and now < until <= now + LEASE_MOST
 
 
 def sweep_pause(seconds: float, chance: Random) -> float:

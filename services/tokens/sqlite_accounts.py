@@ -14,11 +14,10 @@ from services.common.errors import Refused, UnknownAccount
 from services.common.examine_store import examine_sqlite
 from services.common.findings import Finding
 from services.common.sqlite import SqliteFile
-from services.tokens import state
+from services.tokens import schedule, state
 from services.tokens.accounts import Account, Summary
 from services.tokens.documents import from_document, milliseconds, moment, to_document
 from services.tokens.ports import Chore, Rule
-from services.tokens.schedule import TURN
 
 MIGRATIONS = (
     """
@@ -40,6 +39,7 @@ MIGRATIONS = (
     CREATE TABLE pace (one INTEGER PRIMARY KEY CHECK (one = 1), next_at INTEGER NOT NULL);
     INSERT INTO pace VALUES (1, 0)
     """,
+    "CREATE INDEX accounts_expires_at ON accounts (expires_at) WHERE expires_at IS NOT NULL",
 )
 PAGE = 100
 COLUMNS = (
@@ -59,12 +59,21 @@ SAVE = (
     f"VALUES ({', '.join('?' for _ in COLUMNS)}, ?) ON CONFLICT (account) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in (*COLUMNS[1:], "document"))
 )
+CLAIM = (
+    "SELECT document FROM accounts WHERE {} "
+    "AND (lease_until IS NULL OR lease_until <= :now OR lease_until > :lease_most) ORDER BY {} LIMIT 1"
+)
 CLAIMS = {
-    Chore.REFRESH: "SELECT document FROM accounts WHERE refresh_at <= ? AND (lease_until IS NULL OR lease_until <= ?) "
-    "ORDER BY refresh_at LIMIT 1",
-    Chore.WATCH: "SELECT document FROM accounts WHERE watch_at <= ? AND (lease_until IS NULL OR lease_until <= ?) "
-    "ORDER BY watch_at LIMIT 1",
+    Chore.REFRESH: (
+        CLAIM.format("refresh_at <= :now", "refresh_at"),
+        CLAIM.format("expires_at <= :alarm AND refresh_at > :alarm", "expires_at"),
+    ),
+    Chore.WATCH: (
+        CLAIM.format("watch_at <= :now", "watch_at"),
+        CLAIM.format("watch_at > :watch_most", "watch_at"),
+    ),
 }
+"""What is due, then what is planned as no right clock plans; each by an index."""
 
 
 class SqliteAccounts:
@@ -137,7 +146,8 @@ class SqliteAccounts:
         """Lease the account that has waited longest for this chore."""
 
         def write(connection: sqlite3.Connection) -> Account | None:
-            row = connection.execute(CLAIMS[chore], (milliseconds(now), milliseconds(now))).fetchone()
+            found = (connection.execute(query, moments(now)).fetchone() for query in CLAIMS[chore])
+            row = next(filter(None, found), None)
             if row is None:
                 return None
             claimed = state.leased(from_document(json.loads(row[0])), now, until)
@@ -151,8 +161,8 @@ class SqliteAccounts:
 
         def write(connection: sqlite3.Connection) -> datetime:
             row = connection.execute("SELECT next_at FROM pace").fetchone()
-            mine = max(now, moment(row[0]))
-            connection.execute("UPDATE pace SET next_at = ?", (milliseconds(mine + TURN),))
+            mine = schedule.next_turn(moment(row[0]), now)
+            connection.execute("UPDATE pace SET next_at = ?", (milliseconds(mine + schedule.TURN),))
             return mine
 
         return await self.file.write(write)
@@ -170,6 +180,16 @@ class SqliteAccounts:
     async def summary(self, rejected_since: datetime) -> Summary:
         """Count the accounts by state, and those whose token was rejected lately."""
         return await self.file.read(lambda connection: summary(connection, milliseconds(rejected_since)))
+
+
+def moments(now: datetime) -> dict[str, int]:
+    """Return the moments that a claim compares with."""
+    return {
+        "now": milliseconds(now),
+        "alarm": milliseconds(now + schedule.ALARM_LEFT),
+        "watch_most": milliseconds(now + schedule.WATCH_MOST),
+        "lease_most": milliseconds(now + schedule.LEASE_MOST),
+    }
 
 
 def read_page(connection: sqlite3.Connection, after: str) -> list[Account]:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from services.common.account_state import AccountState
 from services.common.errors import Unavailable
+from services.tokens import schedule
 from services.tokens.accounts import Account, Alert, Plan, Profile, Sealed, Token
 
 BRAKE_WINDOW = timedelta(minutes=10)
@@ -84,7 +85,7 @@ def _with_token(account: Account, token: Stored) -> Account:
 
 def leased(account: Account, now: datetime, until: datetime) -> Account:
     """The account in the hands of one worker, under a new fence; Unavailable while another has it."""
-    if account.lease_until is not None and account.lease_until > now:
+    if schedule.is_leased(account.lease_until, now):
         raise Unavailable("the account is being worked on; try again in a minute")
     return replace(account, lease_until=until, fence=account.fence + 1)
 

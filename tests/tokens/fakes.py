@@ -10,11 +10,10 @@ from services.common.account_state import AccountState
 from services.common.errors import Refused, Unavailable, UnknownAccount
 from services.common.findings import Finding
 from services.common.graph_errors import GraphError, GraphFailure
-from services.tokens import connect, state, subscription
+from services.tokens import connect, schedule, state, subscription
 from services.tokens.accounts import Account, Alert, Fresh, Grant, Profile, Sealed, Summary, Token
 from services.tokens.documents import from_document, to_document
 from services.tokens.ports import Chore, Ports, Rule
-from services.tokens.schedule import TURN
 
 BASE = datetime(2026, 10, 1, 12, tzinfo=UTC)
 A = Profile("17841400000000001", "27640000000000001", "north_pier_bakery")
@@ -97,18 +96,18 @@ class MemoryAccounts:
 
     async def claim(self, chore: Chore, *, now: datetime, until: datetime) -> Account | None:
         self._up()
-        due = [(at, row.account) for row in self.rows.values() if (at := due_at(row, chore)) and at <= now]
-        free = [one for one in sorted(due) if (self.rows[one[1]].lease_until or now) <= now]
-        if not free:
+        free = [row for row in self.rows.values() if not schedule.is_leased(row.lease_until, now)]
+        waiting = [(at > now, at, row.account) for row in free if (at := due_at(row, chore, now))]
+        if not waiting:
             return None
-        claimed = state.leased(self.rows[free[0][1]], now, until)
+        claimed = state.leased(self.rows[min(waiting)[2]], now, until)
         self._save(claimed)
         return claimed
 
     async def turn(self, now: datetime) -> datetime:
         self._up()
-        mine = max(now, self.next_turn)
-        self.next_turn = mine + TURN
+        mine = schedule.next_turn(self.next_turn, now)
+        self.next_turn = mine + schedule.TURN
         return mine
 
     async def planned(self, windows: Sequence[tuple[datetime, datetime]]) -> Sequence[int]:
@@ -140,9 +139,13 @@ class MemoryAccounts:
         )
 
 
-def due_at(account: Account, chore: Chore) -> datetime | None:
-    """When an account is due for a chore."""
-    return account.plan.refresh_at if chore == Chore.REFRESH else account.plan.watch_at
+def due_at(account: Account, chore: Chore, now: datetime) -> datetime | None:
+    """For when a chore that is due was planned."""
+    at, token = account.plan.refresh_at, account.token
+    if chore == Chore.WATCH:
+        return account.plan.watch_at if schedule.watch_due(account.plan.watch_at, now) else None
+    astray = at and token and schedule.astray(at, token.expires_at, now)
+    return at if at and (at <= now or astray) else None
 
 
 class PlainKeys:

@@ -191,6 +191,45 @@ class TestRota:
         assert [(turn - BASE).total_seconds() for turn in turns] == [0, 1, 2]
         assert await second.turn(BASE + timedelta(hours=1)) == BASE + timedelta(hours=1)
 
+    async def test_a_turn_that_a_wrong_clock_took_holds_nobody_up(self, replicas):
+        wrong, right = await replicas(), await replicas()
+        await wrong.turn(BASE + timedelta(days=365))
+        turns = [await right.turn(BASE) for _ in range(2)]
+        assert [(turn - BASE).total_seconds() for turn in turns] == [0, 1]
+        await wrong.turn(BASE + timedelta(seconds=30))  # clocks may differ a little
+        assert await right.turn(BASE) == BASE + timedelta(seconds=31)
+
+    async def test_a_refresh_planned_beyond_the_tokens_end_is_due_a_week_before_that(self, store):
+        end = BASE + timedelta(days=60)
+        next_year, seconds = Plan(refresh_at=BASE + timedelta(days=365)), timedelta(seconds=1)
+        await put(store, account(1, plan=next_year))
+        await put(store, account(2, plan=replace(next_year, refresh_at=None)))
+        await put(store, account(3, plan=Plan(refresh_at=end)))
+        week_before = end - timedelta(days=7)
+        for now, found in ((week_before - seconds, None), (week_before, account(1).account), (week_before, None)):
+            claimed = await store.claim(Chore.REFRESH, now=now, until=now + LEASE)
+            assert (claimed and claimed.account) == found
+        claimed = await store.claim(Chore.REFRESH, now=end, until=end + LEASE)
+        assert claimed.account == account(3).account
+
+    async def test_a_token_that_ran_out_keeps_its_back_off(self, store):
+        now = BASE + timedelta(days=61)
+        await put(store, account(1, plan=Plan(refresh_at=now + timedelta(hours=1))))
+        assert await store.claim(Chore.REFRESH, now=now, until=now + LEASE) is None
+
+    async def test_a_watch_planned_further_ahead_than_any_is_due(self, store):
+        far, near = BASE + timedelta(days=365), BASE + timedelta(days=1)
+        await put(store, account(1, plan=Plan(subscription_at=far)))
+        await put(store, account(2, plan=Plan(probe_at=near, subscription_at=far)))
+        claimed = [await store.claim(Chore.WATCH, now=BASE, until=BASE + LEASE) for _ in range(2)]
+        assert [one and one.account for one in claimed] == [account(1).account, None]
+
+    async def test_a_lease_that_ends_further_ahead_than_any_keeps_nobody_out(self, store):
+        await put(store, due(1, lease_until=BASE + timedelta(days=365)))
+        await put(store, due(2, lease_until=BASE + timedelta(minutes=30)))  # clocks may differ by minutes
+        claimed = [await store.claim(Chore.REFRESH, now=BASE, until=BASE + LEASE) for _ in range(2)]
+        assert [one and one.account for one in claimed] == [account(1).account, None]
+
     async def test_planned_refreshes_are_counted(self, store):
         for number, minutes in enumerate((0, 10, 59, 60)):
             await put(store, account(number, plan=Plan(refresh_at=BASE + timedelta(minutes=minutes))))
