@@ -20,19 +20,26 @@ async def disconnect(
 ) -> Account | None:
     """Unsubscribe the account's webhooks as far as Instagram lets us, drop its token, keep its row.
 
-    One that was connected after `unless_since` stays as it is: its owner changed their mind since they asked.
+    One that was connected after `unless_since`, or while this was under way, stays: its owner's mind changed since.
     """
     account = await ports.accounts.find(account_id)
     if account is None or account.state == AccountState.DISCONNECTED:
         return account
     if unless_since is not None and account.connected_at > unless_since:
-        log.warning("disconnect_skipped", account=account.account, why="connected again")
-        return account
+        return skipped(account)
     await unsubscribe(ports, account)
-    now = ports.clock.now()
-    gone = await ports.accounts.change(account.account, lambda found: state.disconnected(found, reason, now))
+    since, now = account.connected_at, ports.clock.now()
+    gone = await ports.accounts.change(account.account, lambda found: state.left(found, since, reason, now))
+    if gone.state != AccountState.DISCONNECTED:
+        return skipped(gone)
     log.info("account_disconnected", account=gone.account)
     return gone
+
+
+def skipped(account: Account) -> Account:
+    """Return an account that stays as it is, and say so."""
+    log.warning("disconnect_skipped", account=account.account, why="connected again")
+    return account
 
 
 async def unsubscribe(ports: Ports, account: Account) -> None:
@@ -51,8 +58,11 @@ async def forget(ports: Ports, app_scoped_id: str) -> None:
     account = await ports.accounts.find(app_scoped_id)
     if account is None:
         return
-    if account.state != AccountState.DISCONNECTED:
+    version = account.last_version
+    gone = await ports.accounts.forget(
+        account.account, when=lambda found: found.state == AccountState.DISCONNECTED and found.last_version == version
+    )
+    if gone:
+        log.info("account_forgotten")
+    else:
         log.warning("forget_skipped", account=account.account, why="connected again")
-        return
-    await ports.accounts.forget(account.account)
-    log.info("account_forgotten")

@@ -24,7 +24,7 @@ from services.common.examine_store import examine_mongo
 from services.common.findings import Finding
 from services.tokens.accounts import Account, Summary
 from services.tokens.documents import SCHEMA, Document, from_document, milliseconds, moment, to_document
-from services.tokens.ports import Chore, Rule
+from services.tokens.ports import Chore, Rule, always
 from services.tokens.schedule import ALARM_LEFT, LEASE_MOST, TURN, TURN_MOST, WATCH_MOST
 
 INDEXED = ("app_scoped_id", "refresh_at", "watch_at", "expires_at")
@@ -121,10 +121,17 @@ class MongoAccounts:
             return refuse_twin(error)
         return done.matched_count == 1
 
-    async def forget(self, account: str) -> None:
+    async def forget(self, account: str, *, when: Callable[[Account], bool] = always) -> bool:
         """Erase the account."""
-        with ours():
-            await self.accounts.delete_one({"_id": account})
+        for _ in range(CONFLICTS):
+            with ours():
+                found = await self.accounts.find_one({"_id": account})
+                if found is None or not when(from_document(found)):
+                    return False
+                done = await self.accounts.delete_one({"_id": account, "revision": found["revision"]})
+            if done.deleted_count:
+                return True
+        raise Unavailable("MongoDB: too many changes to one account at once")
 
     async def claim(self, chore: Chore, *, now: datetime, until: datetime) -> Account | None:
         """Lease the account that has waited longest for this chore."""

@@ -17,6 +17,11 @@ Rule = Callable[[Account], Account | None]
 """A pure function to the account as it shall be; None leaves it as it is. It may run more than once."""
 
 
+def always(_: Account) -> bool:
+    """Agree to any row."""
+    return True
+
+
 class Chore(StrEnum):
     """What an account is claimed for."""
 
@@ -39,8 +44,8 @@ class Accounts(Protocol):
     async def change(self, account: str, rule: Rule) -> Account:
         """Apply a rule at once and for good; UnknownAccount when there is none. What the rule raises comes out."""
 
-    async def forget(self, account: str) -> None:
-        """Erase the account, and its traces in the store's files."""
+    async def forget(self, account: str, *, when: Callable[[Account], bool] = always) -> bool:
+        """Erase the account, and its traces in the store's files, if `when` agrees to its row; say whether it did."""
 
     async def examine(self) -> list[Finding]:
         """Look at the store itself: a write, its indexes, its replicas."""

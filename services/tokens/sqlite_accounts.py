@@ -17,7 +17,7 @@ from services.common.sqlite import SqliteFile
 from services.tokens import schedule, state
 from services.tokens.accounts import Account, Summary
 from services.tokens.documents import from_document, milliseconds, moment, to_document
-from services.tokens.ports import Chore, Rule
+from services.tokens.ports import Chore, Rule, always
 
 MIGRATIONS = (
     """
@@ -133,14 +133,19 @@ class SqliteAccounts:
 
         return await self.file.write(write)
 
-    async def forget(self, account: str) -> None:
+    async def forget(self, account: str, *, when: Callable[[Account], bool] = always) -> bool:
         """Erase the account, and empty the write-ahead log that may still hold it."""
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: sqlite3.Connection) -> bool:
+            found = find_by_key(connection, account)
+            if found is None or not when(found):
+                return False
             connection.execute("DELETE FROM accounts WHERE account = ?", (account,))
+            return True
 
-        await self.file.write(write)
+        gone = await self.file.write(write)
         await self.file.checkpoint()
+        return gone
 
     async def claim(self, chore: Chore, *, now: datetime, until: datetime) -> Account | None:
         """Lease the account that has waited longest for this chore."""

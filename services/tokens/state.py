@@ -213,6 +213,16 @@ def disconnected(account: Account, reason: str, now: datetime) -> Account:
     return replace(bare, plan=Plan(alert_at=gone.plan.alert_at))
 
 
+def left(account: Account, connected_at: datetime, reason: str, now: datetime) -> Account | None:
+    """The account without its token, if its connection is still the one that was to be dropped.
+
+    A newer one stays. What was asked of Instagram for the old one may have cost it its webhooks: they are due.
+    """
+    if account.connected_at != connected_at:
+        return subscription_later(account, now)
+    return disconnected(account, reason, now)
+
+
 def resealed(account: Account, version: int, sealed: Sealed) -> Account | None:
     """The account with the same token under another key."""
     if account.token is None or account.last_version != version:

@@ -13,7 +13,7 @@ from services.common.graph_errors import GraphError, GraphFailure
 from services.tokens import connect, schedule, state, subscription
 from services.tokens.accounts import Account, Alert, Fresh, Grant, Profile, Sealed, Summary, Token
 from services.tokens.documents import from_document, to_document
-from services.tokens.ports import Chore, Ports, Rule
+from services.tokens.ports import Chore, Ports, Rule, always
 
 BASE = datetime(2026, 10, 1, 12, tzinfo=UTC)
 A = Profile("17841400000000001", "27640000000000001", "north_pier_bakery")
@@ -87,12 +87,15 @@ class MemoryAccounts:
             self._save(changed)
         return changed or found
 
-    async def forget(self, account: str) -> None:
+    async def forget(self, account: str, *, when: Callable[[Account], bool] = always) -> bool:
         self._up()
-        self.rows.pop(account, None)
+        if account not in self.rows or not when(self.rows[account]):
+            return False
+        del self.rows[account]
         if self.falls_after_forgetting:
             self.falls_after_forgetting -= 1
             raise Unavailable("the store forgot, and fell before it could say so")
+        return True
 
     async def claim(self, chore: Chore, *, now: datetime, until: datetime) -> Account | None:
         self._up()

@@ -142,6 +142,13 @@ class TestAccounts:
         assert await store.find(made.account) is None
         assert await store.all() == []
 
+    async def test_an_account_is_only_forgotten_when_the_caller_says_so_of_its_row(self, store):
+        made = await put(store, account(1))
+        assert not await store.forget(made.account, when=lambda found: found.last_version == 2)
+        assert await store.find(made.account) == made
+        assert await store.forget(made.account, when=lambda found: found == made)
+        assert not await store.forget(made.account)
+
     async def test_opening_again_is_harmless(self, store, replicas):
         made = await put(store, account(1))
         again = await replicas()
