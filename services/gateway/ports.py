@@ -252,7 +252,7 @@ class Task:
     code: str
     mark: str
     accounts: tuple[str, ...] = ()  # professional ids: of now, and those before
-    asked_ms: int = 0
+    asked_ms: int = 0  # the newest, when the owner asked several times
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +276,11 @@ class Tasks(Protocol):
     async def note_accounts(self, task: Task, accounts: Sequence[str]) -> None:
         """Write the professional ids to the request."""
 
-    async def done(self, task: Task) -> None:
-        """Delete a request; its status says done from now on, and as long it is not done a second time."""
+    async def done(self, task: Task) -> bool:
+        """Delete a request; its status says done from now on, and as long it is not done a second time.
+
+        False, and nothing is changed, when its owner has asked anew since it was read.
+        """
 
     async def status(self, code: str) -> DeletionStatus | None:
         """Return how far a deletion is."""

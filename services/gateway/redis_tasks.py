@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redis.asyncio import Redis
@@ -13,11 +14,16 @@ from services.gateway.ports import DeletionStatus, Task
 from services.gateway.redis_stream import ours
 from services.gateway.times import Times
 
-# A request that is still open is not kept twice. Nor is one that is no newer than what was done for its owner, who may
-# have come back since: Meta says it again, or somebody replays it. On a full Redis there is room left for this.
+# A request that is still open is not kept twice; a newer one lends it its time, since the owner may have come back in
+# between. Nor is one kept that is no newer than what was done for its owner, who may have come back since: Meta says it
+# again, or somebody replays it. On a full Redis there is room left for this.
 ADD = """#!lua flags=allow-oom
 local open = redis.call('GET', KEYS[2])
-if open then return open end
+if open then
+  local newest = redis.call('GET', KEYS[5])
+  if not newest or tonumber(ARGV[7]) > tonumber(newest) then redis.call('SET', KEYS[5], ARGV[7], 'PX', ARGV[6]) end
+  return open
+end
 local done = redis.call('HMGET', KEYS[4], 'code', 'asked')
 if done[1] and tonumber(ARGV[7]) <= tonumber(done[2]) then return done[1] end
 redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'user', ARGV[2], 'code', ARGV[3], 'mark', ARGV[4], 'at', ARGV[5],
@@ -27,9 +33,12 @@ redis.call('HSET', KEYS[3], 'state', 'received', 'at', ARGV[5])
 redis.call('PEXPIRE', KEYS[3], ARGV[6])
 return ARGV[3]
 """
+# A request that lent its time while the older one was carried out is not done.
 DONE = """#!lua flags=allow-oom
+local newest = redis.call('GET', KEYS[6])
+if newest and tonumber(newest) > tonumber(ARGV[4]) then return 0 end
 redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[2], KEYS[4])
+redis.call('DEL', KEYS[2], KEYS[4], KEYS[6])
 local left = redis.call('PTTL', KEYS[3])
 if left > 0 then
   redis.call('HSET', KEYS[3], 'state', 'done', 'done_at', ARGV[2])
@@ -56,6 +65,7 @@ class RedisTasks:
     async def add(self, kind: str, user: str, code: str, mark: str, asked_ms: int) -> str:
         """Keep a request; return its code, or that of the same (by its mark) that is still open, or was done later."""
         keys, now = [self.name, self.open_key(mark), self.status_key(code), self.done_key(mark)], self.now_ms()
+        keys.append(self.asked_key(mark))
         # Meta's time is believed as far as it lies behind us: a request holds for what was connected before it.
         asked = min(asked_ms or now, now)
         async with ours():
@@ -66,20 +76,26 @@ class RedisTasks:
         """Return the oldest requests that are not done."""
         async with ours():
             rows: Any = await self.client.xrange(self.name, "-", "+", count=count)
-            accounts: Any = await self.client.mget([self.account_key(row[0].decode()) for row in rows]) if rows else []
-        return [task(row[0], row[1], account) for row, account in zip(rows, accounts, strict=True)]
+            tasks = [task(row[0], row[1]) for row in rows]
+            keys = [key for one in tasks for key in (self.account_key(one.id), self.asked_key(one.mark))]
+            found: Any = await self.client.mget(keys) if keys else []
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [completed(one, *pair) for one, pair in zip(tasks, pairs, strict=True)]
 
     async def note_accounts(self, task: Task, accounts: Sequence[str]) -> None:
         """Write the professional ids to the request."""
         async with ours():
             await self.client.set(self.account_key(task.id), ",".join(accounts), px=self.milliseconds)
 
-    async def done(self, task: Task) -> None:
-        """Delete a request; its status says done from now on, and as long it is not done a second time."""
+    async def done(self, task: Task) -> bool:
+        """Delete a request; its status says done from now on, and as long it is not done a second time.
+
+        False, and nothing is changed, when its owner has asked anew since it was read.
+        """
         keys = [self.name, self.open_key(task.mark), self.status_key(task.code), self.account_key(task.id)]
-        keys.append(self.done_key(task.mark))
+        keys += [self.done_key(task.mark), self.asked_key(task.mark)]
         async with ours():
-            await self.done_script(keys=keys, args=[task.id, self.now_ms(), task.code, task.asked_ms])
+            return bool(await self.done_script(keys=keys, args=[task.id, self.now_ms(), task.code, task.asked_ms]))
 
     async def status(self, code: str) -> DeletionStatus | None:
         """Return how far a deletion is."""
@@ -99,6 +115,10 @@ class RedisTasks:
         """Return the key that says that a request is open."""
         return f"{self.prefix}task-of:{mark}"
 
+    def asked_key(self, mark: str) -> str:
+        """Return the key that says when an owner asked again, while a request was open."""
+        return f"{self.prefix}task-asked:{mark}"
+
     def done_key(self, mark: str) -> str:
         """Return the key that says what was done for an owner, up to when they asked for it."""
         return f"{self.prefix}task-done:{mark}"
@@ -112,9 +132,14 @@ class RedisTasks:
         return f"{self.prefix}task:{task_id}"
 
 
-def task(task_id: bytes, fields: dict[bytes, bytes], account: bytes | None) -> Task:
-    """Make a task of what Redis keeps."""
+def task(task_id: bytes, fields: dict[bytes, bytes]) -> Task:
+    """Make a task of its entry."""
     kind, user, code, mark = (fields.get(name, b"").decode() for name in (b"kind", b"user", b"code", b"mark"))
-    accounts = tuple(filter(None, (account or b"").decode().split(",")))
     asked = int(fields.get(b"asked") or fields.get(b"at") or 0)  # an older igbot kept only when it came
-    return Task(task_id.decode(), kind, user, code, mark, accounts, asked)
+    return Task(task_id.decode(), kind, user, code, mark, asked_ms=asked)
+
+
+def completed(task: Task, accounts: bytes | None, asked: bytes | None) -> Task:
+    """Return the task with what was noted on it since."""
+    noted = tuple(filter(None, (accounts or b"").decode().split(",")))
+    return replace(task, accounts=noted, asked_ms=max(task.asked_ms, int(asked or 0)))

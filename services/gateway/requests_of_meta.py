@@ -25,7 +25,7 @@ AT_ONCE = 200
 async def take_request(kind: str, signed_request: str, secrets: Sequence[bytes], tasks: Tasks) -> str:
     """Keep what Meta asks for and return its code; raises BadSignature, BadPayload and Unavailable.
 
-    The same request of the same owner, while it is open, is one request; so is one that comes again when it was done.
+    Requests of the same owner, while one is open, are one request; so is one that comes again when it was done.
     """
     user = read_signed_request(signed_request, secrets)
     code = await tasks.add(kind, user, new_secret(), keyed(secrets[0], kind, user), issued_ms(signed_request))
@@ -93,16 +93,18 @@ class Clerk:
 
     async def work_off(self, task: Task) -> None:
         """Disconnect, erase, forget, in this order; each may be repeated."""
-        accounts = task.accounts
-        if not accounts:
-            accounts = await self.tokens.disconnect(task.user, task.kind, task.asked_ms)
+        # Each time anew: the owner may have connected the account again, and asked again, since it was tried last.
+        known = await self.tokens.disconnect(task.user, task.kind, task.asked_ms)
+        accounts = tuple(dict.fromkeys((*known, *task.accounts)))
+        if accounts != task.accounts:
             await self.tasks.note_accounts(task, accounts)
         if task.kind == DELETION:
             for account in accounts:
                 await self.responder.erase(account)
             await self.dead.erase([*accounts, task.user])
             await self.tokens.forget(task.user)
-        await self.tasks.done(task)
+        if not await self.tasks.done(task):
+            return  # the next pass does what was asked meanwhile
         if task.kind == DELETION:
             await self.tasks.rewrite()
         log.info("request_of_meta_done", kind=task.kind, known=bool(accounts))

@@ -116,11 +116,46 @@ async def test_a_request_outlives_services_that_are_down_and_the_gateway(world):
 
 
 async def test_the_professional_id_is_kept_once_it_is_known(world):
-    world.tokens.forget_failures = 2
-    world.start()
+    world.responder.erase_status = grpc.StatusCode.UNAVAILABLE
+    gateway = world.start()
     await ask(world, "/data-deletion")
+    await until(lambda: gateway.clerk.tries)
+    world.tokens.row_is_gone = True
+    world.responder.erase_status = None
     await until(lambda: world.redis.xlen("tasks") == 0)
-    assert [name for name, _ in world.tokens.log].count("disconnect") == 1
+    assert world.responder.erased == [(ACCOUNT, "")]
+
+
+async def test_who_asks_anew_while_a_deletion_is_open_is_heard_with_it(world):
+    world.responder.erase_status = grpc.StatusCode.UNAVAILABLE
+    gateway = world.start()
+    codes = set()
+    # The owner came back and asks again; an older request that comes late takes nothing from that.
+    for issued_at in (1790856000, 1790859600, 1790857000):
+        _, body, _ = await ask(world, "/data-deletion", signed_request(issued_at=issued_at))
+        codes.add(body["confirmation_code"])
+        await until(lambda: gateway.clerk.tries)
+    world.responder.erase_status = None
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert len(codes) == 1
+    assert world.tokens.log[-2:] == [("disconnect", USER), ("forget", USER)]
+    assert (world.tokens.asked_at[0], world.tokens.asked_at[-1]) == (1790856000999, 1790859600999)
+    _, again, _ = await ask(world, "/data-deletion", signed_request(issued_at=1790859600))
+    assert again["confirmation_code"] in codes
+    assert world.redis.xlen("tasks") == 0
+
+
+async def test_who_asks_anew_while_a_deletion_is_carried_out_is_heard_too(world):
+    world.responder.slow.clear()
+    world.start()
+    _, body, _ = await ask(world, "/data-deletion")
+    await until(lambda: world.tokens.log)
+    await ask(world, "/data-deletion", signed_request(issued_at=1790859600))
+    world.responder.slow.set()
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.tokens.log == [("disconnect", USER), ("forget", USER)] * 2
+    assert world.tokens.asked_at == [1790856000999, 1790859600999]
+    assert "Your data is deleted" in (await status_page(world, body["confirmation_code"]))[1]
 
 
 async def test_the_same_request_while_it_is_open_is_one_request(world):

@@ -89,6 +89,9 @@ class FakeResponder(rpc.ResponderServicer, rpc.ConversationsServicer):
         self.known = set()
         self.gaps = 0
         self.erased = []
+        self.erase_status = None
+        self.slow = asyncio.Event()  # while it is not set, an erase takes its time
+        self.slow.set()
         self.verdict = lambda _event: None
         self.status = lambda _events: None
 
@@ -115,6 +118,9 @@ class FakeResponder(rpc.ResponderServicer, rpc.ConversationsServicer):
         return pb.CheckGapsResponse(checked=1, found=2, skipped=3)
 
     async def Erase(self, request, context):
+        await self.slow.wait()
+        if self.erase_status:
+            await context.abort(self.erase_status, "as the test asked")
         self.erased.append((request.account, request.person))
         return pb.EraseResponse(erased=1)
 
@@ -138,6 +144,7 @@ class FakeTokens(tokens_rpc.TokensServicer):
         self.forget_failures = 0
         self.asked_at = []
         self.former = []
+        self.row_is_gone = False
 
     async def Connect(self, request, context):
         await self.slow.wait()
@@ -157,7 +164,7 @@ class FakeTokens(tokens_rpc.TokensServicer):
             await context.abort(self.status, "down")
         self.log.append(("disconnect", request.account))
         self.asked_at.append(request.unless_connected_since_ms)
-        if not request.account.startswith("2764"):
+        if self.row_is_gone or not request.account.startswith("2764"):
             return tokens_pb.DisconnectResponse()
         return tokens_pb.DisconnectResponse(account=ACCOUNT, former=self.former)
 
