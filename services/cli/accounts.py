@@ -74,6 +74,8 @@ def disconnect(
     answer = ask_tokens("Disconnect", pb.DisconnectRequest(account=account, reason=reason), pb.DisconnectResponse)
     if not answer.account:
         raise Problem(f"no account has the id {account}")
+    if answer.connected_again:
+        raise Problem(f"{answer.account} was connected again meanwhile, and stays connected")
     typer.echo(f"disconnected {answer.account}")
 
 

@@ -10,7 +10,7 @@ from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc as rpc
 from services.common.request_id import outgoing
 from services.common.rpc import Channel
-from services.gateway.ports import Connected, ConnectFailed, ConnectFault
+from services.gateway.ports import Connected, ConnectFailed, ConnectFault, Dropped
 
 # The token service says in plain words what its caller must do; these tell which page they belong on. Words that are
 # not here land on the general page, which shows them.
@@ -43,11 +43,8 @@ class GrpcTokens:
             raise ConnectFailed(fault(error.code(), detail), detail) from error
         return Connected(answer.account.username, tuple(answer.missing_fields))
 
-    async def disconnect(self, account: str, reason: str, asked_ms: int) -> tuple[str, ...]:
-        """Drop an account's token; return its professional id and those it had before, none when it was never known.
-
-        One that was connected after `asked_ms` keeps it.
-        """
+    async def disconnect(self, account: str, reason: str, asked_ms: int) -> Dropped:
+        """Drop an account's token, unless it was connected after `asked_ms`."""
         request = pb.DisconnectRequest(account=account, reason=reason, unless_connected_since_ms=asked_ms)
         try:
             with self.channel.watch():
@@ -56,7 +53,7 @@ class GrpcTokens:
                 )
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Disconnect: {error.code().name}") from error
-        return tuple(filter(None, (answer.account, *answer.former)))
+        return Dropped(tuple(filter(None, (answer.account, *answer.former))), answer.connected_again)
 
     async def forget(self, app_scoped_id: str) -> None:
         """Erase a disconnected account."""

@@ -226,17 +226,22 @@ class Connected:
     missing_fields: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What became of an account that was to be disconnected."""
+
+    accounts: tuple[str, ...]  # its professional id and those it had before; none when it was never known
+    connected_again: bool = False  # after that was asked for: it stays
+
+
 class Tokens(Protocol):
     """The token service."""
 
     async def connect(self, code: str) -> Connected:
         """Trade a code for an account; raises ConnectFailed."""
 
-    async def disconnect(self, account: str, reason: str, asked_ms: int) -> tuple[str, ...]:
-        """Drop an account's token; return its professional id and those it had before, none when it was never known.
-
-        One that was connected after `asked_ms` keeps it.
-        """
+    async def disconnect(self, account: str, reason: str, asked_ms: int) -> Dropped:
+        """Drop an account's token, unless it was connected after `asked_ms`."""
 
     async def forget(self, app_scoped_id: str) -> None:
         """Erase a disconnected account."""
@@ -262,13 +267,17 @@ class DeletionStatus:
     done: bool
     at_ms: int
     done_at_ms: int = 0
+    kept: bool = False  # the account was connected again meanwhile, so nothing was erased
 
 
 class Tasks(Protocol):
     """Requests that must outlive any process."""
 
-    async def add(self, kind: str, user: str, code: str, mark: str, asked_ms: int) -> str:
-        """Keep a request; return its code, or that of the same (by its mark) that is still open, or was done later."""
+    async def add(self, kind: str, user: str, code: str, marks: Sequence[str], asked_ms: int) -> str:
+        """Keep a request under its first mark; return its code.
+
+        Or that of the same, by any of its marks, that is still open, or was done later.
+        """
 
     async def open(self, count: int) -> list[Task]:
         """Return the oldest requests that are not done."""
@@ -276,8 +285,8 @@ class Tasks(Protocol):
     async def note_accounts(self, task: Task, accounts: Sequence[str]) -> None:
         """Write the professional ids to the request."""
 
-    async def done(self, task: Task) -> bool:
-        """Delete a request; its status says done from now on, and as long it is not done a second time.
+    async def done(self, task: Task, *, kept: bool) -> bool:
+        """Delete a request; its status says done, or kept, from now on, and as long it is not done a second time.
 
         False, and nothing is changed, when its owner has asked anew since it was read.
         """

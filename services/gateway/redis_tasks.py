@@ -17,20 +17,27 @@ from services.gateway.times import Times
 # A request that is still open is not kept twice; a newer one lends it its time, since the owner may have come back in
 # between. Nor is one kept that is no newer than what was done for its owner, who may have come back since: Meta says it
 # again, or somebody replays it. On a full Redis there is room left for this.
+# From the third on, the keys come in threes: open, asked and done of each mark that the request may be kept under.
 ADD = """#!lua flags=allow-oom
-local open = redis.call('GET', KEYS[2])
-if open then
-  local newest = redis.call('GET', KEYS[5])
-  if not newest or tonumber(ARGV[7]) > tonumber(newest) then redis.call('SET', KEYS[5], ARGV[7], 'PX', ARGV[6]) end
-  return open
+for at = 3, #KEYS, 3 do
+  local open = redis.call('GET', KEYS[at])
+  if open then
+    local newest = redis.call('GET', KEYS[at + 1])
+    if not newest or tonumber(ARGV[7]) > tonumber(newest) then
+      redis.call('SET', KEYS[at + 1], ARGV[7], 'PX', ARGV[6])
+    end
+    return open
+  end
 end
-local done = redis.call('HMGET', KEYS[4], 'code', 'asked')
-if done[1] and tonumber(ARGV[7]) <= tonumber(done[2]) then return done[1] end
+for at = 5, #KEYS, 3 do
+  local done = redis.call('HMGET', KEYS[at], 'code', 'asked')
+  if done[1] and tonumber(ARGV[7]) <= tonumber(done[2]) then return done[1] end
+end
 redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'user', ARGV[2], 'code', ARGV[3], 'mark', ARGV[4], 'at', ARGV[5],
   'asked', ARGV[7])
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[6])
-redis.call('HSET', KEYS[3], 'state', 'received', 'at', ARGV[5])
-redis.call('PEXPIRE', KEYS[3], ARGV[6])
+redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[6])
+redis.call('HSET', KEYS[2], 'state', 'received', 'at', ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[6])
 return ARGV[3]
 """
 # A request that lent its time while the older one was carried out is not done.
@@ -41,12 +48,13 @@ redis.call('XDEL', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[4], KEYS[6])
 local left = redis.call('PTTL', KEYS[3])
 if left > 0 then
-  redis.call('HSET', KEYS[3], 'state', 'done', 'done_at', ARGV[2])
+  redis.call('HSET', KEYS[3], 'state', ARGV[5], 'done_at', ARGV[2])
   redis.call('HSET', KEYS[5], 'code', ARGV[3], 'asked', ARGV[4])
   redis.call('PEXPIRE', KEYS[5], left)
 end
 return 1
 """
+STATE_DONE, STATE_KEPT = "done", "kept"
 
 
 class RedisTasks:
@@ -62,14 +70,18 @@ class RedisTasks:
         self.add_script = client.register_script(ADD)
         self.done_script = client.register_script(DONE)
 
-    async def add(self, kind: str, user: str, code: str, mark: str, asked_ms: int) -> str:
-        """Keep a request; return its code, or that of the same (by its mark) that is still open, or was done later."""
-        keys, now = [self.name, self.open_key(mark), self.status_key(code), self.done_key(mark)], self.now_ms()
-        keys.append(self.asked_key(mark))
+    async def add(self, kind: str, user: str, code: str, marks: Sequence[str], asked_ms: int) -> str:
+        """Keep a request under its first mark; return its code.
+
+        Or that of the same, by any of its marks, that is still open, or was done later.
+        """
+        keys, now = [self.name, self.status_key(code)], self.now_ms()
+        keys += [key for mark in marks for key in (self.open_key(mark), self.asked_key(mark), self.done_key(mark))]
         # Meta's time is believed as far as it lies behind us: a request holds for what was connected before it.
         asked = min(asked_ms or now, now)
         async with ours():
-            kept: bytes = await self.add_script(keys=keys, args=[kind, user, code, mark, now, self.milliseconds, asked])
+            args: list[str | int] = [kind, user, code, marks[0], now, self.milliseconds, asked]
+            kept: bytes = await self.add_script(keys=keys, args=args)
         return kept.decode()
 
     async def open(self, count: int) -> list[Task]:
@@ -87,15 +99,16 @@ class RedisTasks:
         async with ours():
             await self.client.set(self.account_key(task.id), ",".join(accounts), px=self.milliseconds)
 
-    async def done(self, task: Task) -> bool:
-        """Delete a request; its status says done from now on, and as long it is not done a second time.
+    async def done(self, task: Task, *, kept: bool) -> bool:
+        """Delete a request; its status says done, or kept, from now on, and as long it is not done a second time.
 
         False, and nothing is changed, when its owner has asked anew since it was read.
         """
         keys = [self.name, self.open_key(task.mark), self.status_key(task.code), self.account_key(task.id)]
         keys += [self.done_key(task.mark), self.asked_key(task.mark)]
+        args: list[str | int] = [task.id, self.now_ms(), task.code, task.asked_ms, STATE_KEPT if kept else STATE_DONE]
         async with ours():
-            return bool(await self.done_script(keys=keys, args=[task.id, self.now_ms(), task.code, task.asked_ms]))
+            return bool(await self.done_script(keys=keys, args=args))
 
     async def status(self, code: str) -> DeletionStatus | None:
         """Return how far a deletion is."""
@@ -103,7 +116,9 @@ class RedisTasks:
             found: Any = await self.client.hgetall(self.status_key(code))
         if not found:
             return None
-        return DeletionStatus(found.get(b"state") == b"done", int(found[b"at"]), int(found.get(b"done_at", 0)))
+        state = found.get(b"state", b"").decode()
+        at, done_at = int(found[b"at"]), int(found.get(b"done_at", 0))
+        return DeletionStatus(state in (STATE_DONE, STATE_KEPT), at, done_at, kept=state == STATE_KEPT)
 
     async def rewrite(self) -> None:
         """Have Redis write its file anew, without what was deleted; one that may not or is at it is left alone."""

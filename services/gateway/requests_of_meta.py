@@ -28,7 +28,9 @@ async def take_request(kind: str, signed_request: str, secrets: Sequence[bytes],
     Requests of the same owner, while one is open, are one request; so is one that comes again when it was done.
     """
     user = read_signed_request(signed_request, secrets)
-    code = await tasks.add(kind, user, new_secret(), keyed(secrets[0], kind, user), issued_ms(signed_request))
+    # Under each secret: what was kept before the app's secret changed is known by the old one.
+    marks = [keyed(secret, kind, user) for secret in secrets]
+    code = await tasks.add(kind, user, new_secret(), marks, issued_ms(signed_request))
     log.info("request_of_meta_kept", kind=kind)
     return code
 
@@ -94,17 +96,23 @@ class Clerk:
     async def work_off(self, task: Task) -> None:
         """Disconnect, erase, forget, in this order; each may be repeated."""
         # Each time anew: the owner may have connected the account again, and asked again, since it was tried last.
-        known = await self.tokens.disconnect(task.user, task.kind, task.asked_ms)
+        gone = await self.tokens.disconnect(task.user, task.kind, task.asked_ms)
+        erases = task.kind == DELETION and not gone.connected_again
+        if erases:
+            await self.erase(task, gone.accounts)
+        if not await self.tasks.done(task, kept=gone.connected_again):
+            return  # the next pass does what was asked meanwhile
+        if erases:
+            await self.tasks.rewrite()
+        known, kept = bool(gone.accounts or task.accounts), gone.connected_again
+        log.info("request_of_meta_done", kind=task.kind, known=known, connected_again=kept)
+
+    async def erase(self, task: Task, known: Sequence[str]) -> None:
+        """Erase what is known of an owner's accounts; their ids are noted first, since their row goes last."""
         accounts = tuple(dict.fromkeys((*known, *task.accounts)))
         if accounts != task.accounts:
             await self.tasks.note_accounts(task, accounts)
-        if task.kind == DELETION:
-            for account in accounts:
-                await self.responder.erase(account)
-            await self.dead.erase([*accounts, task.user])
-            await self.tokens.forget(task.user)
-        if not await self.tasks.done(task):
-            return  # the next pass does what was asked meanwhile
-        if task.kind == DELETION:
-            await self.tasks.rewrite()
-        log.info("request_of_meta_done", kind=task.kind, known=bool(accounts))
+        for account in accounts:
+            await self.responder.erase(account)
+        await self.dead.erase([*accounts, task.user])
+        await self.tokens.forget(task.user)

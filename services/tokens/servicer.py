@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc.aio
 
+from services.common.account_state import AccountState
 from services.common.errors import Refused, UnknownAccount
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
@@ -146,7 +147,8 @@ class TokensServicer(tokens_pb2_grpc.TokensServicer):
         if gone is None:
             return pb.DisconnectResponse()
         self.lender.drop(gone)
-        return pb.DisconnectResponse(account=gone.account, former=gone.former)
+        again = gone.state != AccountState.DISCONNECTED
+        return pb.DisconnectResponse(account=gone.account, former=gone.former, connected_again=again)
 
     async def Forget(self, request: pb.ForgetRequest, context: Context) -> pb.ForgetResponse:
         """Erase a disconnected account."""

@@ -85,6 +85,13 @@ def test_disconnecting_with_yes_does_not_ask(igbot, tokens):
     assert tokens.asked == [pb.DisconnectRequest(account="1", reason="left")]
 
 
+def test_disconnecting_an_account_that_is_connected_again_meanwhile_says_so(igbot, tokens):
+    tokens.answers["Disconnect"] = pb.DisconnectResponse(account="1", connected_again=True)
+    ran = igbot("accounts", "disconnect", "1", "--yes")
+    assert ran.code == 1
+    assert "connected again" in ran.err
+
+
 def test_disconnecting_an_unknown_account_is_exit_code_one(igbot):
     assert igbot("accounts", "disconnect", "1", "--yes").code == 1
 

@@ -185,6 +185,47 @@ async def test_a_deletion_that_was_done_is_not_done_again_when_its_request_comes
     assert world.tokens.log.count(("disconnect", USER)) == 2  # whoever asks anew is heard
 
 
+@pytest.mark.parametrize("open_still", [False, True])
+async def test_a_request_that_comes_again_is_known_after_a_new_app_secret_too(world, open_still):
+    world.tokens.forget_failures = 1000 if open_still else 0
+    first = world.start(app_secret=SECRET)
+    _, before, _ = await ask(world, "/data-deletion")
+    await until(lambda: first.clerk.tries if open_still else world.redis.xlen("tasks") == 0)
+    await world.stop(first)
+    world.start(app_secret=f"{NEXT_SECRET},{SECRET}")
+    for secret in (SECRET, NEXT_SECRET):
+        assert (await ask(world, "/data-deletion", signed_request(secret=secret)))[1] == before
+    world.tokens.forget_failures = 0
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.tokens.log.count(("forget", USER)) == 1
+    assert "Your data is deleted" in (await status_page(world, before["confirmation_code"]))[1]
+
+
+async def test_an_account_that_was_connected_since_a_deletion_was_asked_for_is_not_erased(world):
+    world.tokens.former = ["17841400000000008"]
+    world.tokens.connected_ms = 1790856001000
+    world.redis.xadd("dead", {"reason": "refused", "account": ACCOUNT, "body": b"{}"})
+    world.start()
+    _, body, _ = await ask(world, "/data-deletion")
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.tokens.log == [("disconnect", USER)]
+    assert world.responder.erased == []
+    assert len(world.dead()) == 1
+    assert "is connected again" in (await status_page(world, body["confirmation_code"]))[1]
+
+
+async def test_an_account_that_is_connected_while_its_deletion_waits_is_not_erased(world):
+    world.responder.erase_status = grpc.StatusCode.UNAVAILABLE
+    gateway = world.start()
+    await ask(world, "/data-deletion")
+    await until(lambda: gateway.clerk.tries)
+    world.tokens.connected_ms = 1790856001000
+    world.responder.erase_status = None
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert world.responder.erased == []
+    assert ("forget", USER) not in world.tokens.log
+
+
 async def test_a_deauthorization_does_not_stand_for_a_deletion(world):
     world.start()
     await ask(world, "/deauthorize")

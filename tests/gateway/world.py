@@ -145,6 +145,7 @@ class FakeTokens(tokens_rpc.TokensServicer):
         self.asked_at = []
         self.former = []
         self.row_is_gone = False
+        self.connected_ms = 0
 
     async def Connect(self, request, context):
         await self.slow.wait()
@@ -166,7 +167,8 @@ class FakeTokens(tokens_rpc.TokensServicer):
         self.asked_at.append(request.unless_connected_since_ms)
         if self.row_is_gone or not request.account.startswith("2764"):
             return tokens_pb.DisconnectResponse()
-        return tokens_pb.DisconnectResponse(account=ACCOUNT, former=self.former)
+        again = self.connected_ms > request.unless_connected_since_ms
+        return tokens_pb.DisconnectResponse(account=ACCOUNT, former=self.former, connected_again=again)
 
     async def Forget(self, request, context):
         if self.forget_failures:

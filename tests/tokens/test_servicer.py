@@ -183,7 +183,7 @@ def test_disconnect_leaves_what_was_connected_since(here, calls, connected):
     for asked, state in ((long_ago, "active"), (long_ago + 2, "disconnected")):
         request = pb.DisconnectRequest(account=A.app_scoped_id, unless_connected_since_ms=asked)
         answer, _, _ = calls.unary("Disconnect", request)
-        assert answer.account == A.account
+        assert (answer.account, answer.connected_again) == (A.account, state == "active")
         listed, _, _ = calls.unary("ListAccounts", pb.ListAccountsRequest(account=A.account))
         assert listed.accounts[0].state == state
 

@@ -211,12 +211,14 @@ class DisconnectRequest(_message.Message):
     def __init__(self, account: _Optional[str] = ..., reason: _Optional[str] = ..., unless_connected_since_ms: _Optional[int] = ...) -> None: ...
 
 class DisconnectResponse(_message.Message):
-    __slots__ = ("account", "former")
+    __slots__ = ("account", "former", "connected_again")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     FORMER_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_AGAIN_FIELD_NUMBER: _ClassVar[int]
     account: str
     former: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, account: _Optional[str] = ..., former: _Optional[_Iterable[str]] = ...) -> None: ...
+    connected_again: bool
+    def __init__(self, account: _Optional[str] = ..., former: _Optional[_Iterable[str]] = ..., connected_again: _Optional[bool] = ...) -> None: ...
 
 class ForgetRequest(_message.Message):
     __slots__ = ("app_scoped_id",)
