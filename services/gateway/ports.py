@@ -279,8 +279,8 @@ class Tasks(Protocol):
         Or that of the same, by any of its marks, that is still open, or was done later.
         """
 
-    async def open(self, count: int) -> list[Task]:
-        """Return the oldest requests that are not done."""
+    async def open(self) -> list[Task]:
+        """Return all requests that are not done, the oldest first."""
 
     async def note_accounts(self, task: Task, accounts: Sequence[str]) -> None:
         """Write the professional ids to the request."""

@@ -54,6 +54,7 @@ if left > 0 then
 end
 return 1
 """
+PAGE = 200
 STATE_DONE, STATE_KEPT = "done", "kept"
 
 
@@ -84,10 +85,17 @@ class RedisTasks:
             kept: bytes = await self.add_script(keys=keys, args=args)
         return kept.decode()
 
-    async def open(self, count: int) -> list[Task]:
-        """Return the oldest requests that are not done."""
+    async def open(self) -> list[Task]:
+        """Return all requests that are not done, the oldest first."""
+        found: list[Task] = []
+        while page := await self.page(f"({found[-1].id}" if found else "-"):
+            found += page
+        return found
+
+    async def page(self, start: str) -> list[Task]:
+        """Return the next requests from here on."""
         async with ours():
-            rows: Any = await self.client.xrange(self.name, "-", "+", count=count)
+            rows: Any = await self.client.xrange(self.name, start, "+", count=PAGE)
             tasks = [task(row[0], row[1]) for row in rows]
             keys = [key for one in tasks for key in (self.account_key(one.id), self.asked_key(one.mark))]
             found: Any = await self.client.mget(keys) if keys else []

@@ -8,6 +8,7 @@ import time
 import grpc
 import pytest
 
+from services.gateway.requests_of_meta import SIDE_BY_SIDE
 from tests.gateway.world import ACCOUNT, NEXT_SECRET, SECRET, until
 
 USER = "27640000000000001"
@@ -224,6 +225,51 @@ async def test_an_account_that_is_connected_while_its_deletion_waits_is_not_eras
     await until(lambda: world.redis.xlen("tasks") == 0)
     assert world.responder.erased == []
     assert ("forget", USER) not in world.tokens.log
+
+
+async def test_requests_that_cannot_be_carried_out_hold_no_other_up(world):
+    world.responder.erase_status = grpc.StatusCode.UNAVAILABLE
+    gateway = world.start()
+    for number in range(230):
+        await ask(world, "/data-deletion", signed_request(user=f"2764{number:013d}"))
+    await until(lambda: len(gateway.clerk.tries) == 230)
+    late, leaving = "27649999999999998", "27649999999999999"
+    await ask(world, "/data-deletion", signed_request(user=late))
+    await ask(world, "/deauthorize", signed_request(user=leaving))
+    await until(lambda: {("disconnect", late), ("disconnect", leaving)} <= set(world.tokens.log), seconds=3)
+    world.responder.erase_status = None
+    await until(lambda: world.redis.xlen("tasks") == 0, seconds=30)
+
+
+async def test_a_deauthorization_does_not_wait_for_deletions_that_take_long(world):
+    world.responder.slow.clear()
+    world.start()
+    for number in range(2 * SIDE_BY_SIDE):
+        await ask(world, "/data-deletion", signed_request(user=f"2764{number:013d}"))
+    await until(lambda: len(world.tokens.log) == SIDE_BY_SIDE)
+    leaving = "27649999999999999"
+    await ask(world, "/deauthorize", signed_request(user=leaving))
+    await until(lambda: world.tokens.log[-1] == ("disconnect", leaving))
+    assert len(world.tokens.log) == SIDE_BY_SIDE + 1  # so many deletions at once, and no more
+    world.responder.slow.set()
+    await until(lambda: world.redis.xlen("tasks") == 0)
+    assert len(world.responder.erased) == 2 * SIDE_BY_SIDE  # each once
+
+
+async def test_a_request_that_fails_in_a_way_nobody_foresaw_is_put_off_and_holds_no_other_up(world):
+    gateway = world.start()
+    disconnect = gateway.clerk.tokens.disconnect
+
+    async def broken_for_one(user, kind, asked_ms):
+        if user == USER:
+            raise ValueError("nobody foresaw this")
+        return await disconnect(user, kind, asked_ms)
+
+    gateway.clerk.tokens.disconnect = broken_for_one
+    await ask(world, "/deauthorize")
+    await until(lambda: gateway.clerk.tries)
+    await ask(world, "/deauthorize", signed_request(user="27640000000000002"))
+    await until(lambda: world.redis.xlen("tasks") == 1)
 
 
 async def test_a_deauthorization_does_not_stand_for_a_deletion(world):
