@@ -79,7 +79,7 @@ class Events(Pieces):
         self.truth.resumed()
         for person in (PERSON, ""):
             people = self.people().resume(account=ACCOUNT, person=person, answer_pending=bool(pick % 2))
-            self.operate(people, self.truth.resumed)
+            self.operate(people, ended=self.truth.resumed)
 
     def words(self, pick):
         """A person writes through igbot; the same words a second time are the same request, which does nothing."""

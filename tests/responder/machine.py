@@ -235,13 +235,16 @@ class Pieces(RuleBasedStateMachine):
 
         self.launch(f"deliver{self.number}", deliver())
 
-    def operate(self, coroutine, after=lambda: None):
-        """Somebody uses the command line."""
+    def operate(self, coroutine, after=lambda: None, ended=lambda: None):
+        """Somebody uses the command line; `ended` is called as well when they die before they hear what came of it."""
         self.number += 1
 
         async def operated():
-            await coroutine
-            after()
+            try:
+                await coroutine
+                after()
+            finally:
+                ended()
 
         self.launch(f"operator{self.number}", operated())
 
