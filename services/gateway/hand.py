@@ -6,13 +6,12 @@ until one of them has to be isolated.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from random import Random
 
+from services.gateway.aside import Aside
 from services.gateway.events import Ignored, Invalid, Item, Kind, Reason
 from services.gateway.ports import DeadLetter, Entry, Finished, Outcome, Verdict
 from services.gateway.times import Times
@@ -37,7 +36,7 @@ FAILURES = 5
 # New entries are read while less than this waits to be delivered.
 MOST_READY = 2000
 MOST_READY_BYTES = 32 << 20
-# Events that are not final stay in memory up to here; beyond, only their entries' ids do.
+# Groups that wait stay in memory up to here; beyond, only the ids of their entries do.
 MOST_PARKED = 2000
 # So many messages that were taken back are remembered, should one of them end among the dead letters later.
 MOST_TAKEN_BACK = 10_000
@@ -51,18 +50,16 @@ class Hand:
         """Begin with nothing."""
         self.times = times
         self.random = random
+        self.aside = Aside()
         self.deliveries: dict[str, Delivery] = {}
         self.ready: deque[Group] = deque()
-        self.parked: list[tuple[float, int, Group]] = []
         self.finished: list[Delivery] = []
         self.leaving: set[str] = set()
-        self.shelved: dict[str, tuple[float, int]] = {}
         self.taken_back: list[str] = []
         self.gone: dict[str, None] = {}
         self.size = 0
         self.limit = MOST_EVENTS
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.ticket = count()
 
     def take_up(self, entry: Entry) -> None:
         """Parse an entry and make its events ready; one that is in hand already stays as it is."""
@@ -70,7 +67,7 @@ class Hand:
             return
         delivery = self.deliveries[entry.id] = Delivery(entry)
         self.size += len(entry.body)
-        _, later = self.shelved.pop(entry.id, (0.0, 0))
+        later = self.aside.take(entry.id)
         works = [work for item in read(entry) if (work := self.sort(delivery, item))]
         delivery.open = len(works)
         share = len(entry.body) // (len(works) or 1) + OVERHEAD
@@ -84,7 +81,7 @@ class Hand:
 
     def has(self, entry_id: str, now: float) -> bool:
         """Whether an entry is in hand, or lies aside until a later time."""
-        return entry_id in self.deliveries or (entry_id in self.shelved and self.shelved[entry_id][0] > now)
+        return entry_id in self.deliveries or self.aside.shelves(entry_id, now)
 
     @property
     def room(self) -> bool:
@@ -107,8 +104,7 @@ class Hand:
 
     def batch(self, now: float) -> Batch:
         """Return groups to deliver in one call: those that waited long enough first, then the oldest ready ones."""
-        while self.parked and self.parked[0][0] <= now:
-            self.ready.append(heapq.heappop(self.parked)[2])
+        self.ready.extend(self.aside.due(now))
         batch: Batch = []
         events = size = 0
         while self.ready:
@@ -122,7 +118,7 @@ class Hand:
 
     def next_due(self) -> float | None:
         """Return when the first parked group is due, None when there is none."""
-        return self.parked[0][0] if self.parked else None
+        return self.aside.next_due()
 
     def settle(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """Note the verdicts of a batch; events that are not final wait by themselves."""
@@ -139,6 +135,7 @@ class Hand:
         self.counts["verdict", WORDS[verdict.outcome]] += 1
         if verdict.outcome is Outcome.LATER:
             work.later += 1
+            work.failures, work.failing_since = 0, 0.0  # it does not make the responder fail any more
             return False
         if verdict.outcome is Outcome.INVALID:
             self.bury(work, Reason.REFUSED)
@@ -209,16 +206,20 @@ class Hand:
             self.finished.append(work.delivery)
 
     def park(self, group: Group, due: float) -> None:
-        """Let a group wait; when many wait, leave its entry in the inbox and remember only when it is due."""
-        delivery = group[0].delivery
+        """Let a group wait; when many wait, leave its entry in the inbox as soon as all that is open of it waits."""
         if not self.holds(group):
             return
-        crowded = len(self.parked) >= MOST_PARKED or self.size > MOST_READY_BYTES // 2
-        if crowded and delivery.open == len(group) and not group[0].failures:
-            self.shelved[delivery.entry.id] = (due, group[0].later)
+        delivery, first = group[0].delivery, group[0]
+        if self.crowded and not first.failures and delivery.idle + len(group) == delivery.open:
+            self.aside.shelve(delivery, due, first.later)
             self.drop(delivery.entry.id)
         else:
-            heapq.heappush(self.parked, (due, next(self.ticket), group))
+            self.aside.park(group, due)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what waits must make room: new entries are read whatever waits."""
+        return len(self.aside.parked) >= MOST_PARKED or self.size > MOST_READY_BYTES // 2
 
     def holds(self, group: Group) -> bool:
         """Whether a group's delivery is still ours: the lease may have been lost meanwhile."""
@@ -266,8 +267,7 @@ class Hand:
         """Drop everything: another dispatcher has it now."""
         self.deliveries.clear()
         self.ready.clear()
-        self.parked.clear()
         self.finished.clear()
         self.leaving.clear()
-        self.shelved.clear()
+        self.aside.clear()
         self.size = 0

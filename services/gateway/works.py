@@ -18,10 +18,12 @@ OVERHEAD = 160  # bytes of an event in a call beside its texts: tags, lengths, n
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """An entry of the inbox and how many of its events are not final."""
+    """An entry of the inbox, how many of its events are not final, and how many of these only wait."""
 
     entry: Entry
     open: int = 0
+    idle: int = 0
+    waiting: dict[int, tuple[float, int, Group]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
 
 

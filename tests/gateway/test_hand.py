@@ -181,19 +181,6 @@ def test_one_event_that_is_always_too_much_lets_the_others_pass():
     assert mids(hand.batch(0)) == [["m2"]]
 
 
-def test_many_that_wait_take_no_memory_and_come_back_when_due():
-    hand = Hand(Times(), Random(1))
-    for n in range(5000):
-        hand.take_up(Entry(f"{n}-0", BASE, delivery(message(n))))
-        settle(hand, hand.batch(0), LATER)
-    assert len(hand.deliveries) <= 2001
-    assert hand.room
-    assert all(hand.has(f"{n}-0", 0) for n in range(5000))
-    assert not hand.has("4999-0", 60.0)
-    hand.take_up(Entry("4999-0", BASE, delivery(message(4999))))
-    assert hand.deliveries["4999-0"].open == 1
-
-
 def test_a_lost_lease_leaves_nothing_in_hand_and_nothing_comes_back():
     hand = hand_with(delivery(message(1)), delivery(message(2)))
     batch = hand.batch(0)
