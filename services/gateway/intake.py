@@ -24,6 +24,7 @@ PAGE = 500
 # How many bodies are read at once: fewer while they are large, since one may have four megabytes.
 MOST_BODIES = 100
 READ_BYTES = 8 << 20
+AT_ONCE = float("-inf")
 # Parsing makes way for requests after so long.
 SLICE_SECONDS = 0.002
 
@@ -43,7 +44,9 @@ class Intake:
         self.quiet.set()
         self.stopping = tenure.stopping
         self.arrived = asyncio.Event()
-        self.swept = float("-inf")
+        self.next_sweep = AT_ONCE
+        self.sweep_began = 0.0  # 0: none is under way
+        self.swept_to = ""
         self.known = False
         self.failures = 0
         self.largest = 1
@@ -53,7 +56,7 @@ class Intake:
 
     def begin_again(self) -> None:
         """Look at the pending entries before anything new."""
-        self.swept = float("-inf")
+        self.next_sweep, self.sweep_began = AT_ONCE, 0.0
 
     async def run(self) -> None:
         """Read until `stopping`."""
@@ -76,7 +79,7 @@ class Intake:
 
     async def step(self) -> None:
         """Sweep when it is time, else read new entries when there is room."""
-        if time.monotonic() - self.swept >= self.times.sweep:
+        if time.monotonic() >= self.next_sweep:
             await self.sweep()
         elif self.hand.room:
             await self.read_new()
@@ -101,21 +104,36 @@ class Intake:
         await self.take_up(entries)
 
     async def sweep(self) -> None:
-        """Page through the pending entries and take up each that is not in hand: a reply may have been lost."""
+        """Page through the pending entries and take up each that is not in hand: a reply may have been lost.
+
+        Each is taken up once in a sweep, also when it is put off and due again before the sweep ends.
+        """
         if not self.known:
             await self.create()
-        after = ""
-        while ids := await self.stream.pending(after, PAGE):
-            after = ids[-1]
-            now = time.monotonic()
-            missing = [one for one in ids if not self.hand.has(one, now)]
-            while missing:
-                if not self.hand.room or self.stopping.is_set():
-                    await rest(self.times.block / 20, self.stopping)
-                    return  # not done: it goes on from the start when there is room
-                part, missing = missing[: self.bodies], missing[self.bodies :]
-                await self.take_up(await self.fetch(part))
-        self.swept = time.monotonic()
+        if not self.sweep_began:
+            self.sweep_began, self.swept_to = time.monotonic(), ""
+        while ids := await self.stream.pending(self.swept_to, PAGE):
+            if not await self.take_up_missing(ids):
+                await self.pause_sweep()
+                return
+            self.swept_to = ids[-1]
+        self.sweep_began, self.next_sweep = 0.0, time.monotonic() + self.times.sweep
+
+    async def take_up_missing(self, ids: Sequence[str]) -> bool:
+        """Take up those that are not in hand; say whether there was room for all."""
+        missing = [one for one in ids if not self.hand.has(one, self.sweep_began)]
+        while missing:
+            if not self.hand.room or self.stopping.is_set():
+                return False
+            part, missing = missing[: self.bodies], missing[self.bodies :]
+            await self.take_up(await self.fetch(part))
+        return True
+
+    async def pause_sweep(self) -> None:
+        """Go on with the same entries when there is room; but for a first sweep, new ones have their turn before."""
+        if self.next_sweep > AT_ONCE:
+            self.next_sweep = time.monotonic() + self.times.block
+        await rest(self.times.block / 20, self.stopping)
 
     async def fetch(self, ids: Sequence[str]) -> list[Entry]:
         """Return entries; one that was deleted while it was pending is taken off the list."""

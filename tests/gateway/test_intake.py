@@ -1,8 +1,10 @@
-"""A backlog gives way to deliveries that are being kept, and goes on all the same."""
+"""A backlog gives way to deliveries that are being kept, what comes due again to what is new; and both go on."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from itertools import groupby
 from random import Random
 
 import pytest
@@ -40,7 +42,7 @@ async def reading(give_way):
     times = replace(Times(), give_way=give_way, gather=0.0)
     hand, stream, tenure = Hand(times, Random(1)), FakeStream(), FakeTenure()
     intake = Intake(stream, hand, tenure, None, None, times)
-    intake.swept, intake.more = float("inf"), True
+    intake.next_sweep, intake.more = float("inf"), True
     intake.quiet = asyncio.Event()
     run = asyncio.create_task(intake.run())
     try:
@@ -62,6 +64,70 @@ async def test_a_backlog_is_read_when_no_delivery_is_being_kept():
 async def test_a_backlog_is_read_also_when_deliveries_never_cease():
     async with reading(give_way=0.001) as (stream, _):
         await until(lambda: stream.reads >= 3)
+
+
+class PendingStream(FakeStream):
+    """An inbox with a thousand pending entries; remembers in which order things were read."""
+
+    def __init__(self):
+        super().__init__()
+        self.ids = [f"{n:04}-0" for n in range(1000)]
+        self.log = []
+
+    async def create(self):
+        return False
+
+    async def pending(self, after, count):
+        return [one for one in self.ids if one > after][:count]
+
+    async def fetch(self, ids):
+        self.log.append("pending")
+        return [Entry(one, BASE, delivery(message(1))) for one in ids]
+
+    async def fresh(self, _count, _wait, _finished=()):
+        await asyncio.sleep(0)
+        self.log.append("new")
+        return []
+
+
+class BusyHand:
+    """Has room for a page at a time, and all that it took up is put off and due again at once."""
+
+    def __init__(self):
+        self.free, self.due = True, {}
+
+    @property
+    def room(self):
+        self.free, was = True, self.free
+        return was
+
+    def has(self, entry_id, now):
+        return self.due.get(entry_id, 0.0) > now
+
+    def take_up(self, entry):
+        self.free, self.due[entry.id] = False, time.monotonic()
+
+    def ended_plainly(self):
+        return []
+
+    @contextmanager
+    def acknowledging(self, _ended):
+        yield
+
+
+async def test_entries_that_come_due_again_and_again_do_not_keep_new_ones_from_being_read():
+    times = replace(Times(), sweep=0.01, block=0.002, gather=0.0)
+    stream, tenure = PendingStream(), FakeTenure()
+    intake = Intake(stream, BusyHand(), tenure, None, None, times)
+    run = asyncio.create_task(intake.run())
+    try:
+        await until(lambda: stream.log.count("pending") >= 40, seconds=5)
+    finally:
+        tenure.stopping.set()
+        await run
+    turns = [(what, len(list(times))) for what, times in groupby(stream.log)]
+    assert turns[0] == ("pending", 10)  # what another dispatcher left comes before anything new, each once
+    assert all(times == 1 for what, times in turns[1:] if what == "pending")
 
 
 class FakeWire:
