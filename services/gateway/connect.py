@@ -12,7 +12,7 @@ import structlog
 
 from services.common.errors import BadState, Unavailable
 from services.gateway.outcomes import Ending, Page, connected, ending_of, failed
-from services.gateway.ports import ConnectFailed, Doorkeeper, Stage, States, Tokens
+from services.gateway.ports import ConnectFailed, Doorkeeper, States, Tokens
 from services.gateway.secret_words import digest, new_secret
 from services.gateway.times import Times
 
@@ -66,16 +66,17 @@ class Return:
 async def handle_connect(visitor: Visitor, app: App, doorkeeper: Doorkeeper, states: States) -> Departure | Ending:
     """Return Instagram's page to go to, or the page that says why not. Raises Unavailable."""
     browser = visitor.browser or new_secret()
-    invited = 0.0
+    invite, invited = "", 0.0
     if visitor.invite and not app.open:
-        claimed = await doorkeeper.claim(digest(visitor.invite), digest(browser))
+        invite = digest(visitor.invite)
+        claimed = await doorkeeper.claim(invite, digest(browser))
         if claimed is None:
             return Ending(Page.INVITE_USED)
         invited = claimed
     elif refusal := await refuse(visitor, app, doorkeeper):
         return Ending(refusal)
     nonce = new_secret()
-    await states.begin(nonce, digest(browser), digest(visitor.invite) if visitor.invite else "")
+    await states.begin(nonce, digest(browser), invite)
     return Departure(authorize_url(app, nonce), browser, invited)
 
 
@@ -124,28 +125,56 @@ async def handle_oauth_callback(
     if not back.state or not back.browser:
         return Ending(Page.BAD_STATE)
     try:
-        stage = await states.spend(back.state, digest(back.browser))
+        spent = await states.spend(back.state, digest(back.browser))
     except BadState as error:
         log.info("oauth_state_refused", why=str(error))
         return Ending(Page.BAD_STATE)
-    if stage is Stage.AGAIN:
+    if not spent.first:
         return await first_outcome(back.state, states, times)
-    ending = await outcome(back, tokens)
+    ending = await outcome(back, spent.invite, doorkeeper, tokens)
     log.info("oauth_finished", page=str(ending.page))
     try:
-        invite = await states.settle(back.state, ending.text())
-        if invite and ending.page is Page.CONNECTED:
-            await doorkeeper.spend(invite)
+        await states.settle(back.state, ending.text())
     except Unavailable:
         log.warning("oauth_outcome_not_kept")  # the owner sees it all the same
     return ending
 
 
-async def outcome(back: Return, tokens: Tokens) -> Ending:
+async def outcome(back: Return, invite: str, doorkeeper: Doorkeeper, tokens: Tokens) -> Ending:
     """Trade the code, unless the owner said no."""
     code = back.code.removesuffix("#_")  # some browsers and apps pass the fragment on
     if back.error or not code or len(code) > LONGEST:
         return Ending(Page.DECLINED if back.error == "access_denied" else Page.REFUSED)
+    if not invite:
+        return await trade(code, tokens)
+    return await trade_invited(code, invite, digest(back.browser), doorkeeper, tokens)
+
+
+async def trade_invited(code: str, invite: str, browser: str, doorkeeper: Doorkeeper, tokens: Tokens) -> Ending:
+    """Trade a code for an invitation's one account: the invitation is gone meanwhile, and comes back if that fails."""
+    left = await doorkeeper.take(invite, browser)
+    if left is None:
+        return Ending(Page.INVITE_USED)
+    used = False
+    try:
+        ending = await trade(code, tokens)
+        used = ending.page is Page.CONNECTED
+    finally:
+        if not used:
+            await give_back(invite, browser, left, doorkeeper)
+    return ending
+
+
+async def give_back(invite: str, browser: str, left: float, doorkeeper: Doorkeeper) -> None:
+    """Let the owner try again; if Redis is away just then, they need a new invitation."""
+    try:
+        await doorkeeper.give_back(invite, browser, left)
+    except Unavailable:
+        log.warning("invitation_lost", advice="make a new one: igbot accounts invite")
+
+
+async def trade(code: str, tokens: Tokens) -> Ending:
+    """Trade a code for an account."""
     try:
         return connected(await tokens.connect(code))
     except ConnectFailed as error:

@@ -158,11 +158,12 @@ class Responder(Protocol):
         """Erase everything about an account."""
 
 
-class Stage(Enum):
-    """How often a callback has come with a state."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A state that a callback came with: whether for the first time, and the digest of its invitation, if any."""
 
-    FIRST = "first"
-    AGAIN = "again"
+    first: bool
+    invite: str
 
 
 class States(Protocol):
@@ -171,11 +172,11 @@ class States(Protocol):
     async def begin(self, nonce: str, browser: str, invite: str) -> None:
         """Remember a state, the digest of its browser's secret, and the invitation that it came with."""
 
-    async def spend(self, nonce: str, browser: str) -> Stage:
+    async def spend(self, nonce: str, browser: str) -> Spent:
         """Spend a state; raises BadState when it is unknown, expired or another browser's."""
 
-    async def settle(self, nonce: str, outcome: str) -> str:
-        """Keep what came of it for a second callback; return the digest of the invitation that it came with."""
+    async def settle(self, nonce: str, outcome: str) -> None:
+        """Keep what came of it for a second callback."""
 
     async def outcome(self, nonce: str) -> str | None:
         """Return what came of it, None while that is not known."""
@@ -193,8 +194,11 @@ class Doorkeeper(Protocol):
         The first browser makes it its own.
         """
 
-    async def spend(self, invite: str) -> None:
-        """End an invitation: its account is connected."""
+    async def take(self, invite: str, browser: str) -> float | None:
+        """Take an invitation that is this browser's, so that nobody else can; return the seconds that it had left."""
+
+    async def give_back(self, invite: str, browser: str, seconds: float) -> None:
+        """Make an invitation good again for this browser: no account was connected with it."""
 
 
 class ConnectFault(StrEnum):

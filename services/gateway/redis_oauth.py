@@ -7,25 +7,26 @@ from typing import Any
 from redis.asyncio import Redis
 
 from services.common.errors import BadState
-from services.gateway.ports import Stage
+from services.gateway.ports import Spent
 from services.gateway.redis_stream import ours
 from services.gateway.secret_words import digest
 from services.gateway.times import Times
 
 SPEND = """
 local browser = redis.call('HGET', KEYS[1], 'browser')
-if not browser then return 'missing' end
-if browser ~= ARGV[1] then return 'foreign' end
+if not browser then return {'missing'} end
+if browser ~= ARGV[1] then return {'foreign'} end
+local invite = redis.call('HGET', KEYS[1], 'invite') or ''
 if redis.call('HGET', KEYS[1], 'stage') == 'new' then
   redis.call('HSET', KEYS[1], 'stage', 'spent')
-  return 'first'
+  return {'first', invite}
 end
-return 'again'
+return {'again', invite}
 """
 # Only a state that is still there is settled: a key made anew would live for ever.
 SETTLE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'outcome', ARGV[1]) end
-return redis.call('HGET', KEYS[1], 'invite')
+return 1
 """
 CLAIM = """
 local owner = redis.call('GET', KEYS[1])
@@ -33,6 +34,12 @@ if not owner then return 0 end
 if owner == '' then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') owner = ARGV[1] end
 if owner == ARGV[1] then return redis.call('PTTL', KEYS[1]) end
 return 0
+"""
+TAKE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+redis.call('DEL', KEYS[1])
+return left
 """
 COUNT = """
 local tries = redis.call('INCR', KEYS[1])
@@ -60,20 +67,19 @@ class RedisStates:
             both.pexpire(key, self.milliseconds)
             await both.execute()
 
-    async def spend(self, nonce: str, browser: str) -> Stage:
+    async def spend(self, nonce: str, browser: str) -> Spent:
         """Spend a state; raises BadState when it is unknown, expired or another browser's."""
         async with ours():
-            found: bytes = await self.spend_script(keys=[self.prefix + digest(nonce)], args=[browser])
-        word = found.decode()
-        if word not in {"first", "again"}:
+            found: list[bytes] = await self.spend_script(keys=[self.prefix + digest(nonce)], args=[browser])
+        word, *invite = (part.decode() for part in found)
+        if not invite:
             raise BadState(word)
-        return Stage(word)
+        return Spent(word == "first", *invite)
 
-    async def settle(self, nonce: str, outcome: str) -> str:
-        """Keep what came of it for a second callback; return the invitation that it came with."""
+    async def settle(self, nonce: str, outcome: str) -> None:
+        """Keep what came of it for a second callback."""
         async with ours():
-            invite: bytes | None = await self.settle_script(keys=[self.prefix + digest(nonce)], args=[outcome])
-        return (invite or b"").decode()
+            await self.settle_script(keys=[self.prefix + digest(nonce)], args=[outcome])
 
     async def outcome(self, nonce: str) -> str | None:
         """Return what came of it, None while that is not known."""
@@ -92,6 +98,7 @@ class RedisDoorkeeper:
         self.lock_out = int(times.lock_out * 1000)
         self.count_script = client.register_script(COUNT)
         self.claim_script = client.register_script(CLAIM)
+        self.take_script = client.register_script(TAKE)
 
     async def wrong_tries(self, address: str, *, another: bool) -> int:
         """Return how many wrong passwords came from an address in the last minute, after counting `another`."""
@@ -110,7 +117,13 @@ class RedisDoorkeeper:
             left = int(await self.claim_script(keys=[f"{self.prefix}invite:{invite}"], args=[browser]))
         return left / 1000 if left > 0 else None
 
-    async def spend(self, invite: str) -> None:
-        """End an invitation: its account is connected."""
+    async def take(self, invite: str, browser: str) -> float | None:
+        """Take an invitation that is this browser's, so that nobody else can; return the seconds that it had left."""
         async with ours():
-            await self.client.delete(f"{self.prefix}invite:{invite}")
+            left = int(await self.take_script(keys=[f"{self.prefix}invite:{invite}"], args=[browser]))
+        return left / 1000 if left > 0 else None
+
+    async def give_back(self, invite: str, browser: str, seconds: float) -> None:
+        """Make an invitation good again for this browser: no account was connected with it."""
+        async with ours():
+            await self.client.set(f"{self.prefix}invite:{invite}", browser, px=max(1, int(seconds * 1000)))
