@@ -86,15 +86,13 @@ async def refuse(visitor: Visitor, app: App, doorkeeper: Doorkeeper) -> Page | N
         return None
     if app.password is None:
         return Page.CLOSED
+    given = visitor.password
+    right = given is not None and hmac.compare_digest(digest_bytes(given), digest_bytes(app.password))
+    wrong_tries = await doorkeeper.wrong_tries(visitor.address, another=given is not None and not right)
     # Also a right password waits: otherwise the limit would only slow the guessing down that fails.
-    if await doorkeeper.wrong_tries(visitor.address, another=False) >= WRONG_TRIES:
+    if wrong_tries >= WRONG_TRIES:
         return Page.LOCKED_OUT
-    if visitor.password is None:
-        return Page.PASSWORD
-    if hmac.compare_digest(digest_bytes(visitor.password), digest_bytes(app.password)):
-        return None
-    await doorkeeper.wrong_tries(visitor.address, another=True)
-    return Page.PASSWORD
+    return None if right else Page.PASSWORD
 
 
 def digest_bytes(password: bytes) -> bytes:

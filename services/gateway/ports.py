@@ -186,7 +186,7 @@ class Doorkeeper(Protocol):
     """Who may connect an account."""
 
     async def wrong_tries(self, address: str, *, another: bool) -> int:
-        """Return how many wrong passwords came from an address in the last minute, after counting `another`."""
+        """Return how many wrong passwords came from an address in the last minute, before `another` that is counted."""
 
     async def claim(self, invite: str, browser: str) -> float | None:
         """Return for how many seconds an invitation (by its digest) is good for this browser, None when it is not.

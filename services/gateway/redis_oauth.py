@@ -41,10 +41,14 @@ local left = redis.call('PTTL', KEYS[1])
 redis.call('DEL', KEYS[1])
 return left
 """
+# One step: between a look and a count, requests that come side by side would all be within the limit.
 COUNT = """
-local tries = redis.call('INCR', KEYS[1])
-if tries == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return tries
+local before = tonumber(redis.call('GET', KEYS[1]) or 0)
+if ARGV[1] == '1' then
+  redis.call('INCR', KEYS[1])
+  if before == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+end
+return before
 """
 
 
@@ -101,12 +105,10 @@ class RedisDoorkeeper:
         self.take_script = client.register_script(TAKE)
 
     async def wrong_tries(self, address: str, *, another: bool) -> int:
-        """Return how many wrong passwords came from an address in the last minute, after counting `another`."""
-        key = f"{self.prefix}wrong:{digest(address)}"
+        """Return how many wrong passwords came from an address in the last minute, before `another` that is counted."""
+        key, args = f"{self.prefix}wrong:{digest(address)}", [int(another), self.lock_out]
         async with ours():
-            if another:
-                return int(await self.count_script(keys=[key], args=[self.lock_out]))
-            return int(await self.client.get(key) or 0)
+            return int(await self.count_script(keys=[key], args=args))
 
     async def claim(self, invite: str, browser: str) -> float | None:
         """Return for how many seconds an invitation (by its digest) is good for this browser, None when it is not.

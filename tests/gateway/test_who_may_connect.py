@@ -1,11 +1,12 @@
 """One account for an invitation, five wrong passwords a minute: also when requests come side by side."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from services.gateway.secret_words import invite_key
-from tests.gateway.test_oauth import FAILED, Browser, heading
+from tests.gateway.test_oauth import FAILED, Browser, basic, heading
 from tests.gateway.world import until
 
 LINK = "/connect?invite=an-invite"
@@ -67,3 +68,17 @@ async def test_where_connect_is_open_an_invitation_changes_nothing(world):
     owner = Browser(world)
     for code in ("one", "two"):
         assert (await owner.back(await owner.depart(LINK), code)).status == 200
+
+
+async def test_five_wrong_passwords_a_minute_are_tried_also_when_many_come_at_once(world):
+    gateways = world.start(operator_password="right"), world.start(operator_password="right")
+    tries = [Browser(world, gateways[n % 2]).get("/connect", **basic(f"guess{n}")) for n in range(60)]
+    statuses = Counter(answer.status for answer in await asyncio.gather(*tries))
+    assert statuses == {401: 5, 429: 55}
+
+
+async def test_right_passwords_that_come_at_once_lock_nobody_out(world):
+    world.start(operator_password="right")
+    asked = [Browser(world).get("/connect", **basic("right")) for _ in range(20)]
+    assert {answer.status for answer in await asyncio.gather(*asked)} == {302}
+    assert world.redis.keys("wrong:*") == []
