@@ -13,7 +13,7 @@ import structlog
 from services.common.errors import BadState, Unavailable
 from services.gateway.outcomes import Ending, Page, connected, ending_of, failed
 from services.gateway.ports import ConnectFailed, Doorkeeper, States, Tokens
-from services.gateway.secret_words import digest, new_secret
+from services.gateway.secret_words import digest, is_secret, new_secret
 from services.gateway.times import Times
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class Visitor:
     """Who asks for /connect."""
 
     address: str
-    browser: str  # the secret of its cookie, empty without one
+    browser: str  # what its cookie says, empty without one
     password: bytes | None = None
     invite: str = ""
 
@@ -65,7 +65,8 @@ class Return:
 
 async def handle_connect(visitor: Visitor, app: App, doorkeeper: Doorkeeper, states: States) -> Departure | Ending:
     """Return Instagram's page to go to, or the page that says why not. Raises Unavailable."""
-    browser = visitor.browser or new_secret()
+    # What is no secret of ours may hold what no cookie can, and would come back for ever.
+    browser = visitor.browser if is_secret(visitor.browser) else new_secret()
     invite, invited = "", 0.0
     if visitor.invite and not app.open:
         invite = digest(visitor.invite)

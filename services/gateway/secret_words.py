@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
+
+FORM = re.compile("[A-Za-z0-9_-]{22}")
 
 
 def new_secret() -> str:
     """Return 128 random bits as text for an address or a cookie."""
     return secrets.token_urlsafe(16)
+
+
+def is_secret(word: str) -> bool:
+    """Whether a word is one that `new_secret` may have made: 22 characters that need no escaping anywhere."""
+    return FORM.fullmatch(word) is not None
 
 
 def digest(word: str) -> str:

@@ -270,6 +270,26 @@ async def test_the_cookie_is_bound_to_host_and_https_where_there_is_https(world)
     assert "Secure" not in cookie
 
 
+@pytest.mark.parametrize("cookie", ['"a\\040b"', '"a\\012b"', '"\\377\\000"', "é", "x", "x" * 3000])
+async def test_a_cookie_that_is_not_ours_is_replaced_and_the_browser_connects(world, cookie):
+    world.start(connect_open=True)
+    browser = Browser(world)
+    browser.jar["igbot_state"] = cookie
+    state = await browser.depart()
+    assert re.fullmatch(r"[\w-]{22}", browser.jar["igbot_state"])
+    assert (await browser.back(state)).status == 200
+
+
+async def test_a_browser_keeps_its_cookie(world):
+    world.start(connect_open=True)
+    browser = Browser(world)
+    for _ in range(20):
+        await browser.depart()
+        first = browser.jar["igbot_state"]
+        await browser.depart()
+        assert browser.jar.pop("igbot_state") == first
+
+
 async def test_connect_first_goes_to_the_public_host(world):
     world.start(connect_open=True, public_url="https://bot.example", redirect_uri="https://bot.example/oauth/callback")
     browser = Browser(world)
