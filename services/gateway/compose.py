@@ -135,7 +135,7 @@ class Gateway:
         tasks = RedisTasks(self.redis.oauth, prefix, times, now_ms)
         tenure = self.dispatcher.tenure
         self.clerk = Clerk(tasks, tokens, responder, dead, tenure, times)
-        self.tidy = Tidy(dead, tenure, settings.dead_letter_days, times, now_ms)
+        self.tidy = Tidy(dead, tenure, settings.dead_letter_days, times)
         clients = (self.redis.watch, self.redis.work, self.redis.oauth)
         self.monitor = Monitor(clients, prefix, self.inbox, self.gaps, self.metrics, self.health, times, now_ms)
         proxy = settings.trust_proxy

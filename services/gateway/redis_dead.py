@@ -33,10 +33,12 @@ class RedisDeadLetters:
             lambda fields: fields.get(b"account") in wanted or any(one in fields.get(b"body", b"") for one in wanted)
         )
 
-    async def trim(self, before_ms: int) -> None:
-        """Delete what is older."""
+    async def trim(self, keep_ms: int) -> None:
+        """Delete what is older, by Redis's own clock, which made the ids: no other clock may empty the stream."""
         async with ours():
-            await self.client.xtrim(self.name, minid=f"{max(0, before_ms)}-0", approximate=False)
+            seconds, microseconds = await self.client.time()
+            oldest = seconds * 1000 + microseconds // 1000 - keep_ms
+            await self.client.xtrim(self.name, minid=f"{max(0, oldest)}-0", approximate=False)
 
     async def delete(self, unwanted: Callable[[Fields], bool]) -> None:
         """Delete the dead letters that the rule picks."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from services.common.errors import Unavailable
 from services.gateway.redis_dead import RedisDeadLetters
 from services.gateway.tenure import Tenure, rest
@@ -15,15 +13,12 @@ DAY_MS = 86_400_000
 class Tidy:
     """Trims the stream `dead` each hour, on the active dispatcher's process."""
 
-    def __init__(
-        self, dead: RedisDeadLetters, tenure: Tenure, days: float, times: Times, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, dead: RedisDeadLetters, tenure: Tenure, days: float, times: Times) -> None:
         """Keep dead letters for so many days."""
         self.dead = dead
         self.tenure = tenure
         self.milliseconds = int(days * DAY_MS)
         self.times = times
-        self.now_ms = now_ms
 
     async def run(self) -> None:
         """Trim until the dispatcher stops; a Redis that is away is asked again soon."""
@@ -31,7 +26,7 @@ class Tidy:
             pause = self.times.renew
             if self.tenure.active:
                 try:
-                    await self.dead.trim(self.now_ms() - self.milliseconds)
+                    await self.dead.trim(self.milliseconds)
                     pause = self.times.tidy
                 except Unavailable:
                     pause = self.times.renew

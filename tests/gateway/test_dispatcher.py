@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.common.pb import responder_pb2 as pb
+from services.gateway import compose
 from tests.gateway.world import ACCOUNT, BASE, TIMES, delivery, gateway_process, message, responding, until
 from tests.ports import free_port
 
@@ -343,6 +344,16 @@ async def test_dead_letters_older_than_their_days_are_deleted(world):
     world.redis.xadd("dead", {"reason": "unreadable", "body": b"new"})
     world.start()
     await until(lambda: [letter["body"] for letter in world.dead()] == ["new"])
+
+
+async def test_a_gateway_whose_clock_is_wrong_deletes_no_dead_letter_too_early(world, monkeypatch):
+    monkeypatch.setattr(compose, "now_ms", lambda: time.time_ns() // 1_000_000 + 15 * 86_400_000)
+    old = f"{int(time.time() * 1000) - 15 * 86_400_000}-0"
+    world.redis.xadd("dead", {"reason": "unreadable", "body": b"old"}, id=old)
+    world.redis.xadd("dead", {"reason": "unreadable", "body": b"new"})
+    world.start()
+    await until(lambda: len(world.dead()) < 2)
+    assert [letter["body"] for letter in world.dead()] == ["new"]
 
 
 async def test_a_backlog_drains_without_starving_new_requests(world):
