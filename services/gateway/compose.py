@@ -36,6 +36,7 @@ from services.gateway.redis_dead import RedisDeadLetters
 from services.gateway.redis_inbox import RedisInbox
 from services.gateway.redis_lease import RedisLease
 from services.gateway.redis_oauth import RedisDoorkeeper, RedisStates
+from services.gateway.redis_question import RedisQuestion
 from services.gateway.redis_stream import RedisStream
 from services.gateway.redis_tasks import RedisTasks
 from services.gateway.requests_of_meta import Clerk
@@ -118,8 +119,8 @@ class Gateway:
         tokens = GrpcTokens(self.channels[0], settings.redirect_uri, times.connect)
         responder = GrpcResponder(self.channels[1], times.deliver, times.gaps)
         self.connect_redis()
-        self.gaps = Gaps(responder, self.metrics, times)
         prefix = settings.redis_prefix
+        self.gaps = Gaps(responder, RedisQuestion(self.redis.work, prefix), self.metrics, times)
         dead = RedisDeadLetters(self.redis.work, prefix)
         self.dispatcher = Dispatcher(
             stream=RedisStream(self.wires[1], self.wires[2], prefix, times.answer),

@@ -1,14 +1,18 @@
-"""Asking the responder to look for messages that the inbox may have lost."""
+"""Asking the responder to look for messages that the inbox may have lost, until it has answered.
+
+The question is kept in Redis while it is open: this gateway may be told to stop, or never hear that it made the group.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
 from services.common.errors import Unavailable
 from services.gateway.metrics import GatewayMetrics, InboxLoss
-from services.gateway.ports import Responder
+from services.gateway.ports import Question, Responder
 from services.gateway.times import Times
 
 log = structlog.get_logger(__name__)
@@ -17,9 +21,10 @@ log = structlog.get_logger(__name__)
 class Gaps:
     """One question at a time, asked until it is answered."""
 
-    def __init__(self, responder: Responder, metrics: GatewayMetrics, times: Times) -> None:
+    def __init__(self, responder: Responder, question: Question, metrics: GatewayMetrics, times: Times) -> None:
         """Ask nothing yet."""
         self.responder = responder
+        self.question = question
         self.metrics = metrics
         self.times = times
         self.task: asyncio.Task[None] | None = None
@@ -35,21 +40,33 @@ class Gaps:
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self.run())
 
+    async def resume(self) -> None:
+        """Ask what was not answered while another gateway asked, or nobody; raises Unavailable."""
+        if await self.question.is_open():
+            self.ask()
+
     async def run(self) -> None:
         """Ask until the responder answers."""
+        with contextlib.suppress(Unavailable):  # it is asked all the same
+            await self.question.keep()
         pause = self.times.down_first
-        while True:
-            try:
-                check = await self.responder.check_gaps()
-            except Unavailable as error:
-                log.info("gap_check_put_off", error=str(error))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, self.times.task_most)
-            else:
-                log.info("gap_check_done", found=check.found, skipped=check.skipped)
-                return
+        while not await self.answered():
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self.times.task_most)
+
+    async def answered(self) -> bool:
+        """Ask once; say whether the responder has looked."""
+        try:
+            check = await self.responder.check_gaps()
+        except Unavailable as error:
+            log.info("gap_check_put_off", error=str(error))
+            return False
+        log.info("gap_check_done", found=check.found, skipped=check.skipped)
+        with contextlib.suppress(Unavailable):  # at worst it is asked once more
+            await self.question.close()
+        return True
 
     def stop(self) -> None:
-        """Give up: the next gateway that takes over may ask again."""
+        """Leave an open question to the next gateway that takes over."""
         if self.task:
             self.task.cancel()

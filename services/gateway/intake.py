@@ -48,6 +48,7 @@ class Intake:
         self.sweep_began = 0.0  # 0: none is under way
         self.swept_to = ""
         self.known = False
+        self.lost = False
         self.failures = 0
         self.largest = 1
         self.more = False
@@ -68,7 +69,8 @@ class Intake:
                 await self.step()
                 self.failures = 0
             except GroupLost:
-                await self.recreate()
+                self.lost = True
+                self.begin_again()
             except Unavailable as error:
                 await self.wait_for_redis(error)
 
@@ -108,9 +110,11 @@ class Intake:
 
         Each is taken up once in a sweep, also when it is put off and due again before the sweep ends.
         """
-        if not self.known:
+        if not self.known or self.lost:
             await self.create()
         if not self.sweep_began:
+            if self.next_sweep == AT_ONCE:
+                await self.gaps.resume()
             self.sweep_began, self.swept_to = time.monotonic(), ""
         while ids := await self.stream.pending(self.swept_to, PAGE):
             if not await self.take_up_missing(ids):
@@ -157,22 +161,17 @@ class Intake:
                 began = time.perf_counter()
 
     async def create(self) -> None:
-        """Make the group if it is missing. On a Redis that lost everything this is the first to notice."""
+        """Make the stream and the group if they are missing; whatever is in the stream is read from its beginning.
+
+        On a Redis that lost everything this is the first to notice. The answer may have been lost the first time.
+        """
         created = await self.stream.create()
-        if created and self.known:
+        if self.known and (created or self.lost):
             self.gaps.alarm(InboxLoss.GROUP)
         elif created:
             log.info("inbox_group_created")
             self.gaps.ask()
-        self.known = True
-
-    async def recreate(self) -> None:
-        """Make the stream and its group again; whatever is in it now is read from its beginning."""
-        try:
-            await self.create()
-        except Unavailable as error:
-            await self.wait_for_redis(error)
-        self.begin_again()
+        self.known, self.lost = True, False
 
     async def wait_for_redis(self, error: Unavailable) -> None:
         """Back off; after a reconnect the pending entries come first."""

@@ -91,7 +91,7 @@ class Stream(Protocol):
         """Put dead letters aside, acknowledge and delete, all or nothing for each delivery."""
 
     async def create(self) -> bool:
-        """Make the group; say whether it was missing."""
+        """Make the group; say whether it was missing. Then a look for lost messages is wanted, also if nobody hears."""
 
 
 class DeadLetters(Protocol):
@@ -116,6 +116,19 @@ class Lease(Protocol):
 
     async def release(self) -> None:
         """Give it up if it is ours."""
+
+
+class Question(Protocol):
+    """Whether a look for lost messages is wanted, kept where the next gateway finds it; all raises Unavailable."""
+
+    async def keep(self) -> None:
+        """Remember that a look is wanted."""
+
+    async def is_open(self) -> bool:
+        """Whether a look is wanted that nobody has answered for."""
+
+    async def close(self) -> None:
+        """Forget it: there was a look."""
 
 
 class Outcome(Enum):
@@ -189,10 +202,7 @@ class Doorkeeper(Protocol):
         """Return how many wrong passwords came from an address in the last minute, before `another` that is counted."""
 
     async def claim(self, invite: str, browser: str) -> float | None:
-        """Return for how many seconds an invitation (by its digest) is good for this browser, None when it is not.
-
-        The first browser makes it its own.
-        """
+        """Return the seconds that an invitation (by its digest) is good for its first browser; None for any other."""
 
     async def take(self, invite: str, browser: str) -> float | None:
         """Take an invitation that is this browser's, so that nobody else can; return the seconds that it had left."""

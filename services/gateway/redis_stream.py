@@ -28,10 +28,14 @@ FINISH_PLAIN = """#!lua flags=allow-oom
 redis.call('XACK', KEYS[1], unpack(ARGV))
 return redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 """
-# Also asked by a dispatcher that finds Redis full, when the plain command is refused before it looks for the group.
+# Also asked by a dispatcher that finds Redis full, when the plain command is refused before it looks for the group. A
+# group that was missing is a reason to look for lost messages, whether or not this reply arrives.
 CREATE = """#!lua flags=allow-oom
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
-if not made.err then return 1 end
+if not made.err then
+  redis.call('SET', KEYS[2], '1')
+  return 1
+end
 if string.find(made.err, 'BUSYGROUP') then return 0 end
 return made
 """
@@ -47,6 +51,7 @@ class RedisStream:
         self.writer = writer
         self.inbox = f"{prefix}inbox"
         self.dead = f"{prefix}dead"
+        self.gaps = gaps_key(prefix)
         self.seconds = seconds
 
     async def fresh(self, count: int, wait: float, finished: Sequence[Finished] = ()) -> list[Entry]:
@@ -92,8 +97,8 @@ class RedisStream:
         return [("EVAL", FINISH_PLAIN, 1, self.inbox, GROUP, *(one.id for one in page)) for page in pages]
 
     async def create(self) -> bool:
-        """Make the group from the stream's first entry on; say whether it was missing."""
-        return bool(await self.command("EVAL", CREATE, 1, self.inbox, GROUP))
+        """Make the group from the stream's first entry on; say whether it was missing, and remember that it was."""
+        return bool(await self.command("EVAL", CREATE, 2, self.inbox, self.gaps, GROUP))
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Return the reply to one command."""
@@ -101,6 +106,11 @@ class RedisStream:
             (reply,) = await self.writer.exchange([words], self.seconds)
             raise_error(reply)
         return reply
+
+
+def gaps_key(prefix: str) -> str:
+    """Return the key that is there while a look for lost messages is wanted."""
+    return f"{prefix}gaps-wanted"
 
 
 def raise_error(reply: Any) -> None:

@@ -115,10 +115,17 @@ class BusyHand:
         yield
 
 
+class NothingLost:
+    """No question is open."""
+
+    async def resume(self):
+        pass
+
+
 async def test_entries_that_come_due_again_and_again_do_not_keep_new_ones_from_being_read():
     times = replace(Times(), sweep=0.01, block=0.002, gather=0.0)
     stream, tenure = PendingStream(), FakeTenure()
-    intake = Intake(stream, BusyHand(), tenure, None, None, times)
+    intake = Intake(stream, BusyHand(), tenure, NothingLost(), None, times)
     run = asyncio.create_task(intake.run())
     try:
         await until(lambda: stream.log.count("pending") >= 40, seconds=5)
