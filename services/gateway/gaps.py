@@ -17,6 +17,9 @@ from services.gateway.times import Times
 
 log = structlog.get_logger(__name__)
 
+NOT_SAFE = "Redis must be append-only, fsync always, noeviction"
+FAILED_OVER = "a replica took over, which may lack what the last primary acknowledged"
+
 
 class Gaps:
     """One question at a time, asked until it is answered."""
@@ -30,9 +33,9 @@ class Gaps:
         self.task: asyncio.Task[None] | None = None
 
     def alarm(self, what: InboxLoss) -> None:
-        """Redis has lost what it once kept: say so and ask."""
+        """Redis has lost, or may have lost, what it once kept: say so and ask."""
         self.metrics.inbox_lost.labels(what).inc()
-        log.error("inbox_lost", what=str(what), advice="Redis must be append-only, fsync always, noeviction")
+        log.error("inbox_lost", what=str(what), advice=FAILED_OVER if what is InboxLoss.FAIL_OVER else NOT_SAFE)
         self.ask()
 
     def ask(self) -> None:

@@ -46,10 +46,11 @@ class DeliverOutcome(StrEnum):
 
 
 class InboxLoss(StrEnum):
-    """What of the inbox was missing."""
+    """What of the inbox was missing; after a fail-over, what may be."""
 
     GROUP = "group"
     ENTRIES = "entries"
+    FAIL_OVER = "fail_over"
 
 
 class ConnectOutcome(StrEnum):
@@ -163,7 +164,7 @@ class GatewayMetrics:
         self.inbox_lost = counter(
             registry,
             "igbot_inbox_lost_total",
-            "Times that Redis had lost what it once kept, by what was missing.",
+            "Times that Redis had lost what it once kept, by what was missing, or may have in a fail-over.",
             "what",
             InboxLoss,
         )

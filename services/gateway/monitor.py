@@ -63,6 +63,7 @@ class Monitor:
         self.times = times
         self.now_ms = now_ms
         self.inspected = float("-inf")
+        self.history = ""  # Redis's name for the writes that it continues
         self.script = self.client.register_script(LOOK)
         self.stopping = asyncio.Event()
 
@@ -84,7 +85,8 @@ class Monitor:
     async def look(self) -> None:
         """Look once."""
         async with ours():
-            if (await self.client.info("replication")).get("role") not in {"master", None}:
+            replication: Any = await self.client.info("replication")
+            if replication.get("role") not in {"master", None}:
                 await self.leave_replica()
             memory: Any = await self.client.info("memory")
             known = self.inbox.last_id
@@ -94,11 +96,24 @@ class Monitor:
         self.metrics.inbox_oldest.set(max(0.0, (self.now_ms() - place(first)[0]) / 1000) if first else 0)
         self.metrics.dead_letters.set(dead)
         self.metrics.tasks.set(tasks)
+        failed_over = self.follow(str(replication.get("master_replid", "")), str(replication.get("master_replid2", "")))
         if place(last) < place(known.encode()):
             self.inbox.last_id = ""
             self.gaps.alarm(InboxLoss.ENTRIES)
+        elif failed_over:
+            self.gaps.alarm(InboxLoss.FAIL_OVER)
         if time.monotonic() - self.inspected >= self.times.inspect:
             await self.inspect(str(memory.get("maxmemory_policy", "")))
+
+    def follow(self, history: str, before: str) -> bool:
+        """Note which history Redis continues; say whether a replica took over from the one that we knew.
+
+        A primary that was a replica tells a second history, its old primary's; one that was only restarted tells zeros.
+        Whatever is written after a fail-over, by any gateway, hides from the ids that the last entries are missing.
+        https://redis.io/docs/latest/operate/oss_and_stack/management/replication/
+        """
+        known, self.history = self.history, history
+        return bool(known) and history != known and before.strip("0") != ""
 
     async def leave_replica(self) -> None:
         """Drop every connection after a fail-over: the address leads elsewhere now."""

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from tests.gateway.world import ROOT, delivery, gateway_process, message, sign, until
+from tests.gateway.world import ROOT, TIMES, delivery, gateway_process, message, sign, until
 from tests.ports import free_port
 from tests.valkey import valkey
 
@@ -120,3 +121,41 @@ async def test_after_a_fail_over_the_gateway_leaves_the_demoted_redis(own_world,
             await until(lambda: f"m{n}" in world.responder.mids, seconds=15)
             await until(lambda: new.xlen("inbox") == 0)
         new.close()
+
+
+async def test_after_a_fail_over_the_gap_check_is_asked_for_also_when_new_entries_hide_what_is_lost(
+    own_world, tmp_path
+):
+    world = own_world
+    with valkey(tmp_path / "replica", "--replicaof", f"127.0.0.1 {world.redis_server.port}") as replica:
+        new = replica.client()
+        await until(lambda: new.info("replication")["master_link_status"] == "up", seconds=20)
+        async with faults(world.redis_server.port) as (port, tell):
+            gateway = world.start(redis_url=f"redis://127.0.0.1:{port}/0", times=replace(TIMES, watch=1.0))
+            await until(lambda: world.responder.gaps == 1 and gateway.monitor.history)
+            new.replicaof("NO", "ONE")
+            assert await world.post(delivery(message(1))) == 200  # the last that the old one acknowledges
+            tell("refuse")
+            tell(f"to {replica.port}")
+            async with asyncio.timeout(15):
+                while await world.post(delivery(message(2))) != 200:
+                    await asyncio.sleep(0.01)
+            await until(lambda: world.responder.gaps == 2)
+            lost = [await world.metric("igbot_inbox_lost_total", what=what) for what in ("entries", "fail_over")]
+            assert sum(lost) == 1  # whichever is seen first
+            await world.stop(gateway)
+        new.close()
+
+
+async def test_a_redis_that_was_only_restarted_is_no_fail_over(own_world):
+    world = own_world
+    gateway = world.start()
+    await until(lambda: world.responder.gaps == 1 and gateway.monitor.history)
+    first = gateway.monitor.history
+    world.redis_server.kill()
+    world.redis_server.start()
+    await until(lambda: gateway.monitor.history != first)
+    assert await world.post(delivery(message(1))) == 200
+    await until(lambda: world.responder.mids == ["m1"])
+    assert await world.metric("igbot_inbox_lost_total", what="fail_over") == 0
+    assert world.responder.gaps == 1
