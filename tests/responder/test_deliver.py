@@ -82,7 +82,7 @@ def in_order():
     return in_a_folder([[event] for event in ALL], at_once=1)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_order_any_repetition_and_two_replicas_lead_to_the_same_state(data):
     repeated = ALL + data.draw(st.lists(st.sampled_from(ALL), max_size=40))

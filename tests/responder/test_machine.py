@@ -218,14 +218,12 @@ class Machine(Events):
             self.run_on()
 
 
-def examples(number, *, derandomize):
+def examples(number):
     """So many examples; when their number is given from outside, one that fails is not made smaller."""
     given = os.environ.get("IGBOT_TEST_EXAMPLES")
     return settings(
         max_examples=int(given or number),
         stateful_step_count=25,
-        deadline=None,
-        derandomize=derandomize,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.explicit, Phase.generate, *([] if given else [Phase.shrink])],
         print_blob=True,
@@ -233,11 +231,11 @@ def examples(number, *, derandomize):
 
 
 class LongMachine(Machine):
-    """The same, with more examples; `IGBOT_TEST_RANDOM=1` draws others each time."""
+    """The same, with more examples."""
 
 
-Machine.TestCase.settings = examples(150, derandomize=True)
-LongMachine.TestCase.settings = examples(1_200, derandomize="IGBOT_TEST_RANDOM" not in os.environ)
+Machine.TestCase.settings = examples(150)
+LongMachine.TestCase.settings = examples(1_200)
 TestMachine = pytest.mark.usefixtures("quiet_logs")(Machine.TestCase)
 TestLongMachine = pytest.mark.long(pytest.mark.usefixtures("quiet_logs")(LongMachine.TestCase))
 

@@ -35,7 +35,7 @@ def urls(text):
     return [one for one in regex.findall(r"https?://\S+", text) if len(one.encode()) <= MAX_BYTES]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(TEXTS)
 def test_a_split_text_fits_keeps_graphemes_and_links_whole_and_loses_nothing(text):
     pieces = split(text, parts=MANY)
@@ -45,7 +45,7 @@ def test_a_split_text_fits_keeps_graphemes_and_links_whole_and_loses_nothing(tex
     assert [one for piece in pieces for one in urls(piece) if one in urls(text)] == urls(text)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(TEXTS, st.integers(1, 5))
 def test_fewer_parts_are_the_first_ones_and_a_part_is_not_split_again(text, parts):
     pieces = split(text, parts=MANY)
@@ -144,7 +144,7 @@ MARKS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(MARKS, max_size=25).map("".join))
 def test_plain_text_is_not_changed_again(text):
     once = plain(text)

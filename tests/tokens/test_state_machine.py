@@ -204,5 +204,5 @@ class AccountMachine(RuleBasedStateMachine):
         assert from_document(to_document(self.account)) == replace(self.account)
 
 
-AccountMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+AccountMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
 TestAccountMachine = AccountMachine.TestCase
