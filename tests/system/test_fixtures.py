@@ -121,12 +121,12 @@ async def post_all(town, plan, found):
     for name in PAIRS:
         first, second = pair(name)
         for one in (f"{first} forward", f"{second} forward", f"{second} backward", f"{first} backward"):
-            found.statuses[one] = await town.deliver(plan[one])
+            found.statuses[one] = await town.hand_over(plan[one])
     for one in [f"{pair('unsend')[0]} after", *singles]:
-        found.statuses[one] = await town.deliver(plan[one])
+        found.statuses[one] = await town.hand_over(plan[one])
     await asyncio.sleep(1.5)  # some are answered by now, some are not: repeats must not matter to either
     for one in rng.sample(singles, len(singles)):
-        assert await town.deliver(plan[one]) == found.statuses[one]
+        assert await town.hand_over(plan[one]) == found.statuses[one]
 
 
 async def answered(town, found):
@@ -154,7 +154,7 @@ def all_due():
 async def later_unsend(town, plan, found):
     """Take back what has been answered."""
     name = f"{pair('unsend')[1]} after"
-    found.statuses[name] = await town.deliver(plan[name])
+    found.statuses[name] = await town.hand_over(plan[name])
     await asyncio.sleep(1)
     await until(lambda: idle(town), 30, "not idle")
 

@@ -201,7 +201,7 @@ async def test_a_conversation_is_stuck(tmp_path):
 async def test_a_delivery_is_poison(tmp_path):
     alert = "IgbotDeadLetters"
     async with healthy(Supervisor(tmp_path)) as here:
-        assert await here.town.deliver(b'{"object": "instagram", "entry": [') == 200
+        assert await here.town.hand_over(b'{"object": "instagram", "entry": [') == 200
         await here.town.say(BEN, "Behind the poison")
         await here.answered(BEN)
         await here.fires(alert)

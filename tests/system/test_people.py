@@ -198,7 +198,7 @@ async def test_a_deauthorized_account_falls_silent(town):
     body = {"sender": {"id": customer.person}, "recipient": {"id": B}, "timestamp": int(time.time() * 1000)}
     item = {**body, "message": {"mid": f"m{customer.person}", "text": "hello?"}}
     entry = {"time": body["timestamp"], "id": B, "messaging": [item]}
-    assert await town.deliver(json.dumps({"object": "instagram", "entry": [entry]}).encode()) == 200
+    assert await town.hand_over(json.dumps({"object": "instagram", "entry": [entry]}).encode()) == 200
     await asyncio.sleep(1.5)
     assert await customer.sends() == []
     await town.connect(B)
