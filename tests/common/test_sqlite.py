@@ -66,7 +66,7 @@ async def test_the_loop_turns_while_somebody_else_writes_and_the_write_comes_aft
         assert not writing.done()
         other.execute("ROLLBACK")
     assert await writing == 1
-    assert await turning < 0.3
+    assert await turning < 0.5  # waiting for the lock in the loop would take 0.6 at least
     assert words(file) == ["late"]
 
 

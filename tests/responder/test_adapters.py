@@ -245,7 +245,7 @@ async def test_whoever_is_not_in_a_hurry_reads_once_in_two_seconds_and_in_the_ot
         for reader in (slow, api, api, slow):
             await reader.read(LENT, LEO)
             ends.append(clock() - began)
-    assert ends[1] < 0.3
+    assert ends[1] < 0.45  # the second of two a second does not wait its half
     assert 0.4 < ends[2] < 1.5  # the first read counted among the two a second
     assert 1.8 < ends[3] < 3
 
@@ -301,7 +301,7 @@ async def test_a_post_that_nobody_answers_may_have_arrived_and_one_refused_at_th
 
     async with instagram(silent) as api:
         with pytest.raises(GraphFailure) as unknown:
-            await api.post_text(LENT, LEO, "hello", human_agent=False, within=0.05)
+            await api.post_text(LENT, LEO, "hello", human_agent=False, within=0.5)
     async with graph.session("http://127.0.0.1:1") as session:
         api = GraphInstagram(graph.GraphClient(session, "http://127.0.0.1:1/v25.0", 2))
         with pytest.raises(GraphFailure) as refused:

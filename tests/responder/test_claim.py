@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from services.responder import loops
 from services.responder.loops import POLL, Alarm, Claimer, in_turn
 from services.responder.message import key_of
 from services.responder.model import Pending
@@ -39,6 +40,7 @@ async def claiming(file, *, workers=4, connected=(A, B)):
             yield town, claimer
         finally:
             town.stopping.set()
+            alarm.rung.set()  # it waits for the next poll no longer
             await running
 
 
@@ -50,11 +52,12 @@ async def until(fact, within=5.0):
     return time.monotonic() - began
 
 
-async def test_a_message_is_worked_on_at_once_in_the_process_that_took_it(file):
+async def test_a_message_is_worked_on_at_once_in_the_process_that_took_it(file, monkeypatch):
+    monkeypatch.setattr(loops, "POLL", 30.0)
     async with claiming(file) as (town, claimer):
         await until(lambda: claimer.alarm.rung is not None)
         await town.say("hello")
-        assert await until(lambda: town.got() == ["answer 1"]) < POLL
+        await until(lambda: town.got() == ["answer 1"])  # long before the poll
 
 
 async def test_what_another_replica_took_is_found_by_the_poll(file):
@@ -89,8 +92,7 @@ async def test_one_accounts_backlog_does_not_delay_anothers_first(file):
         await town.deliver(*events)
         before = len(town.instagram.arrived)
         await town.say("hello", account=B)
-        took = await until(lambda: town.got(account=B) != [])
-        assert took < 1
+        await until(lambda: town.got(account=B) != [], within=3)
         assert len(town.instagram.arrived) - before < 60
 
 
@@ -116,7 +118,8 @@ async def test_ten_thousand_slow_replies_of_one_account_do_not_delay_anothers_fi
             await town.deliver(*[town.event(text="slow", person=person) for person in some])
         await until(lambda: len(claimer.running) == 6)
         await town.deliver(*[town.event(text="hello", account=B, person=person) for person in "12"])
-        assert await until(lambda: town.got("1", account=B) == town.got("2", account=B) == ["answer"]) < 1
+        # A second on a machine that does nothing else. Whoever waits for a slow reply to end waits five.
+        await until(lambda: town.got("1", account=B) == town.got("2", account=B) == ["answer"], within=3)
         assert len(town.got()) == 0
         for task in claimer.running:
             task.cancel()

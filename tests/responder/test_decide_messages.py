@@ -1,7 +1,5 @@
 """When the bot answers: windows, age, stop words, what is taken back or edited, outages, faults, superseded texts."""
 
-import asyncio
-
 import pytest
 
 from services.responder.message import Kind
@@ -366,8 +364,7 @@ async def test_texts_that_were_overtaken_before_a_takeover_count_no_more_for_wha
 
 async def test_texts_that_were_overtaken_before_a_person_wrote_through_igbot_count_no_more(town):
     await superseded_twice(town)
-    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
-    await asyncio.sleep(0.02)
+    saying = await town.speak()
     assert (await town.row()).superseded == 0
     await town.run(for_ms=MINUTE)
     assert (await saying).outcome == "sent"
@@ -512,8 +509,7 @@ async def test_a_conversation_that_failed_with_a_reply_in_hand_is_ended(town, ho
         await town.book.mirror()
         await town.people.retry(A, ANNA)
     else:
-        saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
-        await asyncio.sleep(0.02)
+        saying = await town.speak()
         await town.run(for_ms=MINUTE)
         assert (await saying).outcome == "sent"
     await town.run()

@@ -206,17 +206,21 @@ async def test_a_check_that_was_stopped_goes_on_where_it_was(town):
     for n, person in enumerate((ANNA, BEN, "6900000000000003")):
         town.instagram.put(A, person, shown(f"m{n}", "are you open?", town.clock.now(), person))
     town.clock.ms += 2 * MINUTE
-    read, slow_ones = town.instagram.read, {BEN}
+    read, slow_ones, reached = town.instagram.read, {BEN}, asyncio.Event()
 
     async def slow(lent, person, **options):
         if person in slow_ones:
             slow_ones.clear()
+            reached.set()
             await asyncio.sleep(60)
         return await read(lent, person, **options)
 
     town.instagram.read = slow
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(town.gaps.check_all(accounts), 0.05)
+    checking = asyncio.create_task(town.gaps.check_all(accounts))
+    await asyncio.wait_for(reached.wait(), 5)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
     assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=2)
     assert [person for _, _, person in town.instagram.reads] == [ANNA, BEN, "6900000000000003"]
 

@@ -68,8 +68,7 @@ async def test_the_text_that_the_bot_writes_gives_way_to_a_persons_words(town):
     asking = []
 
     async def person_speaks():
-        asking.append(asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r")))
-        await asyncio.sleep(0.05)
+        asking.append(await town.speak())
 
     town.writer.meanwhile.append(person_speaks)
     await town.advance(2 * SECOND)
@@ -161,9 +160,7 @@ async def test_a_persons_words_do_not_wait_for_what_became_of_the_bots(town, arr
 async def test_a_persons_words_wait_for_what_is_left_of_another_persons(town):
     await town.say("hello")
     town.instagram.script = [SILENCE]
-    long = "a" * 900 + ".\n\n" + "b" * 900
-    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text=long, request_id="r"))
-    await asyncio.sleep(0.02)
+    saying = await town.speak("a" * 900 + ".\n\n" + "b" * 900)
     await town.work()
     assert await town.parts() == ["unknown", "ready"]
     with pytest.raises(Unavailable):
@@ -183,8 +180,7 @@ async def test_a_persons_words_go_on_in_a_paused_account_until_they_are_sent(tow
     await town.say("hello")
     await town.people.pause(account=A, person="", until=0)
     town.instagram.script = [REFUSED_CONNECTION, REFUSED_CONNECTION, SILENCE]
-    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
-    await asyncio.sleep(0.02)
+    saying = await town.speak()
     await town.run(for_ms=5 * MINUTE)
     assert (await saying).outcome == "sent"
     assert town.got() == ["me"]
@@ -195,8 +191,7 @@ async def test_a_persons_words_of_which_nobody_knows_are_looked_for_in_a_paused_
     await town.say("hello")
     await town.people.pause(account=A, person="", until=0)
     town.instagram.script = [SILENCE]
-    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
-    await asyncio.sleep(0.02)
+    saying = await town.speak()
     await town.work()
     await town.say("anybody?")
     await town.run(for_ms=10 * SECOND)
@@ -231,8 +226,7 @@ async def test_words_that_come_while_others_are_found_missing_go_out_in_a_paused
     async def claimed(*args, **kwargs):
         town.store.conversations.claim = claim
         row = await claim(*args, **kwargs)
-        saying.append(asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r")))
-        await asyncio.sleep(0.02)
+        saying.append(await town.speak())
         return row
 
     town.store.conversations.claim = claimed
@@ -245,8 +239,7 @@ async def test_words_that_come_while_others_are_found_missing_go_out_in_a_paused
 async def test_the_accounts_row_forgets_whom_words_waited_for_when_they_are_erased(town):
     await town.say("hello")
     town.instagram.always = REFUSED_CONNECTION
-    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
-    await asyncio.sleep(0.02)
+    saying = await town.speak()
     await town.work()
     assert (await town.store.accounts.get(A)).speaking == (ANNA,)
     await town.people.erase(A, ANNA)
@@ -259,8 +252,7 @@ async def test_a_persons_words_go_out_by_another_replica_although_the_account_is
     async with opened(file, outside=outside) as one, opened(file, outside=outside, owner="two") as two:
         await one.say("hello")
         await one.say("hello", person=BEN)
-        saying = asyncio.create_task(one.people.say(account=A, person=ANNA, text="me", request_id="r"))
-        await asyncio.sleep(0.02)
+        saying = await one.speak()
         await one.people.pause(account=A, person="", until=0)
         await two.run(for_ms=MINUTE)
         assert (await saying).outcome == "sent"

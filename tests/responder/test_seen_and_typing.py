@@ -9,11 +9,12 @@ from tests.responder.town import ANNA, opened
 SEEN, TYPING = (A, ANNA, "mark_seen"), (A, ANNA, "typing_on")
 
 
-async def test_an_answer_that_is_there_at_once_needs_no_typing(file):
+async def test_an_answer_that_is_there_at_once_needs_no_typing(file, monkeypatch):
+    monkeypatch.setattr(compose_reply, "TYPING_AFTER", 2)  # the answer is there well before it on any machine
     async with opened(file) as town:
         await town.say("hello")
         await town.run()
-        await asyncio.sleep(2 * compose_reply.TYPING_AFTER)
+        await asyncio.sleep(compose_reply.TYPING_AFTER + 0.2)
         assert town.got()
         assert town.outside.instagram.acts == [SEEN]
 

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from services.responder import ledger
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
 from services.responder.deliver import Deliver
@@ -20,7 +21,7 @@ from services.responder.faults import Faults, HeededInstagram
 from services.responder.gaps import Gaps
 from services.responder.incoming import Incoming, IncomingKind
 from services.responder.loops import Alarm, Claimer
-from services.responder.message import Kind, key_of
+from services.responder.message import Author, Kind, key_of
 from services.responder.metrics import ResponderMetrics
 from services.responder.model import PartState
 from services.responder.outside import Shown
@@ -166,6 +167,20 @@ class Town:
     async def echo(self, mid, text, **fields):
         """The echo of something the bot sent."""
         await self.deliver(self.event(text=text, mid=mid, outgoing=True, **fields))
+
+    async def speak(self, text="me", *, person=ANNA, request_id="r"):
+        """A person writes through igbot; return, once the row has the words, what waits for what becomes of them."""
+        speaking = asyncio.create_task(self.people.say(account=A, person=person, text=text, request_id=request_id))
+        async with asyncio.timeout(5):
+            while not await self.has_words(person):
+                await asyncio.sleep(0.001)
+        return speaking
+
+    async def has_words(self, person):
+        """Whether a person's words are in the row, and what made way for them in the ledger: then all is handed in."""
+        row = await self.row(person)
+        made_way = [await self.store.sends.get(one.id) for one in row.unsettled if one.author is Author.BOT]
+        return any(one.author is Author.HUMAN for one in ledger.replies_in(row)) and None not in made_way
 
     async def unsend(self, event):
         at = self.clock.now()

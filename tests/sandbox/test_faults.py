@@ -67,7 +67,7 @@ async def test_no_echo_and_late_echo(sandbox, target):
     await sandbox.say("hello")
     await sandbox.webhook.until(1)
     await order(sandbox, target=target, kind="no_echo", match="one")
-    await order(sandbox, target=target, kind="late_echo", match="two", seconds=0.2)
+    await order(sandbox, target=target, kind="late_echo", match="two", seconds=1)
     for text in ("one", "two", "three"):
         await sandbox.send(token, text)
     await sandbox.webhook.until(3)

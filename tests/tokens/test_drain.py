@@ -30,7 +30,7 @@ async def test_calls_and_what_outlives_them_share_one_drain():
     began = time.monotonic()
     await drain(server, [sweep], unfinished, 0.4)
     took = time.monotonic() - began
-    assert 0.35 < took < 0.6
+    assert 0.35 < took < 0.75  # each its own drain would be 0.8
     assert server.grace > 0.3
     assert sweep.cancelled()
     work.cancel()
