@@ -8,12 +8,13 @@ import pytest
 
 from tests import ports
 
+DRAW = "from tests.ports import free_port; print(free_port())"
 ANOTHER = "import sys; from tests.ports import reserve; print([reserve([int(port)]) for port in sys.argv[1:]])"
 
 
-def reserve_elsewhere(*wanted):
-    """What another test process is told about these ports."""
-    command = [sys.executable, "-c", ANOTHER, *map(str, wanted)]
+def elsewhere(program, *words):
+    """What another test process says, which has ended by then."""
+    command = [sys.executable, "-c", program, *map(str, words)]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
 
 
@@ -24,13 +25,12 @@ def test_a_port_is_given_once():
 
 def test_a_port_is_given_to_one_test_process():
     port = ports.free_port()
-    assert reserve_elsewhere(port) == "[False]"
+    assert elsewhere(ANOTHER, port) == "[False]"
 
 
 def test_a_port_of_a_test_process_that_ended_is_given_again():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert reserve_elsewhere(port) == "[True]"
+    port = int(elsewhere(DRAW))
+    assert elsewhere(ANOTHER, port) == "[True]"
     assert ports.reserve([port])
 
 

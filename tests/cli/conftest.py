@@ -10,6 +10,8 @@ import grpc
 import pytest
 import redis
 from google.protobuf.message import Message
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from services.cli.app import run_command
 from services.cli.up.valkey import config
@@ -117,17 +119,18 @@ def valkey_url(tmp_path_factory):
     settings = tmp_path_factory.mktemp("settings") / "valkey.conf"
     settings.write_text(text)
     with subprocess.Popen([str(get_binary_path()), str(settings)], stdout=subprocess.DEVNULL) as process:
-        yield f"redis://:password@127.0.0.1:{port}/0"
-        process.terminate()
+        url = f"redis://:password@127.0.0.1:{port}/0"
+        try:
+            with redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 200)) as client:
+                client.ping()  # it listens by now
+            yield url
+        finally:
+            process.terminate()
 
 
 @pytest.fixture
 def valkey(valkey_url):
     """A client of that Valkey, empty."""
-    from redis.backoff import ConstantBackoff
-    from redis.retry import Retry
-
-    retry = Retry(ConstantBackoff(0.05), 100)
-    with redis.Redis.from_url(valkey_url, retry=retry) as client:
+    with redis.Redis.from_url(valkey_url) as client:
         client.flushall()
         yield client

@@ -3,6 +3,7 @@
 import pymongo
 import pytest
 
+from services.common import examine_store
 from services.common.database_url import parse_database_url
 from services.common.errors import Unavailable
 from services.common.examine_store import indexed, replicated, written
@@ -19,6 +20,12 @@ def by_name(findings):
     return {finding.check: finding for finding in findings}
 
 
+@pytest.fixture
+def any_disk(monkeypatch):
+    """A disk that is slow for a moment makes nothing red."""
+    monkeypatch.setattr(examine_store, "SLOW_MS", 10_000)
+
+
 @pytest.fixture(params=["tokens", "responder"])
 async def file(request, tmp_path):
     """A store in SQLite, and its file."""
@@ -28,6 +35,7 @@ async def file(request, tmp_path):
     await store.close()
 
 
+@pytest.mark.usefixtures("any_disk")
 async def test_a_file_in_order_is_green(file):
     store, _ = file
     found = await store.examine()
@@ -60,6 +68,7 @@ async def test_looking_changes_nothing(file):
     assert await inside.read(lambda db: list(db.iterdump())) == before
 
 
+@pytest.mark.usefixtures("any_disk")
 @pytest.mark.parametrize("service", ["tokens", "responder"])
 async def test_mongodb_is_written_to_and_its_indexes_are_counted(service, mongo_url):
     store = MongoAccounts(parse_database_url(mongo_url)) if service == "tokens" else MongoStore(mongo_url)

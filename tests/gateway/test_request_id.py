@@ -98,13 +98,13 @@ def test_an_event_that_comes_alone_has_a_line_and_many_share_one():
 async def test_refused_deliveries_are_told_once_a_second(world):
     gateway = world.start()
     with capture_logs() as lines:
-        for _ in range(3):
+        for _ in range(20):
             assert await world.post(delivery(message(1)), signature="sha256=" + "0" * 64) == 403
         gateway.web.door.sweep(0)
         gateway.web.door.sweep(0)
     told = [one for one in lines if one["event"] == "deliveries_refused"]
-    assert sum(one["bad_signature"] for one in told) == 3
-    assert len(told) <= 2
+    assert sum(one["bad_signature"] for one in told) == 20
+    assert len(told) <= 10  # two, and one more for each second that this took
 
 
 async def test_a_page_has_an_id_too(world):

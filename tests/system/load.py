@@ -1,6 +1,7 @@
 """Customers who write at a steady rate, each waiting until Meta has handed over what they wrote before."""
 
 import asyncio
+import itertools
 import time
 
 from services.common.pb import responder_pb2
@@ -11,23 +12,30 @@ STORY_EVERY = 25
 
 
 class Load:
-    """`messages` messages from about half as many people, `rate` a second, each with a text of its own."""
+    """`messages` messages from about half as many people, `rate` a second, each with a text of its own.
 
-    def __init__(self, town, *, messages, rate, rng, account=A):
+    They write on until it is enough.
+    """
+
+    def __init__(self, town, *, messages, rate, rng, account=A, enough=lambda: True):
         self.town, self.messages, self.rate, self.rng, self.account = town, messages, rate, rng, account
         self.people = [str(6_920_000_000_000_000 + n) for n in range(max(1, messages // 2))]
         self.waiting = {}  # person -> mid that is still to be taken in
         self.taken: set = set()
-        self.read = 0
+        self.read = self.said = 0
+        self.enough = enough
 
     async def run(self):
         began = time.monotonic()
-        for n in range(self.messages):
+        for n in itertools.count():
+            if n >= self.messages and self.enough():
+                return
             await asyncio.sleep(max(0, began + n / self.rate - time.monotonic()))
             person = await self.free_person()
             story = ", tell me the whole story" if n % STORY_EVERY == 7 else ""
             said = await self.town.say(person, f"Question {n:06d}{story}?", self.account)
             self.waiting[person] = said["mid"]
+            self.said += 1
 
     async def free_person(self):
         """Somebody whose last message has been taken in: people see their own messages go out in order."""

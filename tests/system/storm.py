@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from tests.system.load import Load, not_answered, settled
-from tests.system.town import A, B, Town, running
+from tests.system.town import A, B, Town, running, until
 from tests.system.verdict import Verdict
 
 LONGEST_DOWN = 0.5
@@ -64,8 +64,14 @@ class Storm:
         await self.town.control(
             "faults", target="graph", kind="timeout", match='"text"', after=True, seconds=4.0, times=1
         )
-        while len(await self.town.entries("fault")) == before:
-            await asyncio.sleep(0.02)
+
+        async def held_back():
+            return len(await self.town.entries("fault")) > before
+
+        try:
+            await until(held_back, 60, "nothing was sent to hold back: does anybody write?")
+        finally:
+            self.busy.discard("responder")
         await self.kill("responder")
 
     async def freeze(self, name):

@@ -16,6 +16,7 @@ from tests.system.supervisor import ROOT
 from tests.tools import need
 
 pytestmark = pytest.mark.long
+expect.set_options(timeout=20_000)  # milliseconds; a page that is drawn late is no fault of ours
 ARTIFACTS = ROOT / "tests" / ".artifacts"
 PHONE = {"width": 390, "height": 780}
 DESKTOP = {"width": 1280, "height": 860}
@@ -87,7 +88,7 @@ async def ask(page, text):
 
 async def read_answer(page, text):
     answer = page.locator("li.app .bubble", has=page.get_by_text(text, exact=True))
-    await expect(answer).to_be_visible(timeout=20_000)
+    await expect(answer).to_be_visible()
     return answer
 
 
@@ -98,13 +99,13 @@ async def test_chromium_connects_writes_and_reads_the_answer(tmp_path):
             await connect(phone, running)
             await expect(phone.get_by_text("This account is not connected")).to_be_hidden()
             await ask(phone, "Hello! Do you have rye bread today?")
-            await expect(phone.get_by_text("Seen")).to_be_visible(timeout=15_000)
-            await expect(phone.get_by_label("typing")).to_be_visible(timeout=15_000)
+            await expect(phone.get_by_text("Seen")).to_be_visible()
+            await expect(phone.get_by_label("typing")).to_be_visible()
             await read_answer(phone, "Hello! Do you have rye bread today?")
             await ask(phone, "Lovely, please keep a loaf for me")
             await read_answer(phone, "Lovely, please keep a loaf for me")
             await ask(phone, "Is there a birthday cake for Saturday?")
-            await expect(phone.get_by_label("typing")).to_be_visible(timeout=15_000)
+            await expect(phone.get_by_label("typing")).to_be_visible()
             await picture_for_the_readme(phone)
             await read_answer(phone, "Is there a birthday cake for Saturday?")
             await edits_and_unsends(phone)

@@ -10,7 +10,8 @@ SERVICES = ("gateway", "responder", "tokens")
 
 
 def lines_of(machine, name):
-    return [json.loads(line) for line in machine.log(name).splitlines() if line.startswith("{")]
+    whole = machine.log(name).rpartition("\n")[0]  # the last line may be half written
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 def about(machine, request):

@@ -68,15 +68,15 @@ class TokensProcess:
         raise AssertionError(self.log)
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Ask the ops port; 0 when nobody listens."""
+        """Ask the ops port; 0 when nobody listens, or it hung up without an answer."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.ops)
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+            answer = (await reader.read()).decode()
         except OSError:
             return 0, ""
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
-        answer = (await reader.read()).decode()
         writer.close()
-        return int(answer.split()[1]), answer
+        return (int(answer.split()[1]) if answer else 0), answer
 
     def kill(self) -> None:
         """End it as a power cut would."""
