@@ -13,9 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.cli.up.plan import LISTEN_PORTS, OPS_PORTS
+from services.cli.up.ports import QUIET as VALKEY_PORTS
 
-QUIET = range(12_000, 32_000)
-"""Below what Linux and macOS give to outgoing connections: a caller of a killed server might else take its port."""
+QUIET = range(12_000, VALKEY_PORTS.start)
+"""Below what `igbot up` takes for Valkey, and what Linux and macOS give to outgoing connections: a caller of a killed
+server might else take its port."""
 
 SHIFTS = range(11_000, 15_000)
 """What `igbot up --shift` may add to its ports so that all of them lie outside that range, 50051 above it."""

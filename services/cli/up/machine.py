@@ -74,7 +74,8 @@ def _redis(env: Mapping[str, str], folder: Path) -> tuple[plan.Child | None, str
     """Our own Valkey and its URL, or none and the URL that is set."""
     if env.get("REDIS_URL"):
         return None, env["REDIS_URL"]
-    port, password = ports.free_port(), secrets.token_urlsafe(24)
+    drawn = secrets.SystemRandom().sample(ports.QUIET, len(ports.QUIET))
+    port, password = ports.free_port(drawn), secrets.token_urlsafe(24)
     return valkey.child(folder, port, password), f"redis://:{password}@127.0.0.1:{port}/0"
 
 

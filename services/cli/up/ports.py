@@ -10,6 +10,10 @@ from services.cli.problem import Problem, reason
 from services.cli.up.plan import Child
 from services.common.settings import Address
 
+QUIET = range(25_000, 32_000)
+"""Above all ports of a shifted machine, and below what Linux and macOS give to outgoing connections: one of those could
+take the port before Valkey listens there, or while it is started again."""
+
 
 def require_free(children: Iterable[Child]) -> None:
     """Raise Problem with one line for all ports that are taken."""
@@ -36,8 +40,9 @@ def in_use(address: Address) -> bool:
     return False
 
 
-def free_port() -> int:
-    """A loopback port that nobody holds now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(candidates: Iterable[int]) -> int:
+    """The first of these loopback ports that nobody holds now. Raises Problem when there is none."""
+    for port in candidates:
+        if not in_use(Address("127.0.0.1", port)):
+            return port
+    raise Problem("no port is free for Valkey. Set REDIS_URL to a Redis or Valkey of your own instead.")
