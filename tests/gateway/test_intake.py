@@ -142,8 +142,10 @@ class FakeWire:
 
     def __init__(self):
         self.answers = asyncio.Queue()
+        self.waits = []  # the seconds that it was given
 
-    async def exchange(self, commands, _seconds):
+    async def exchange(self, commands, seconds):
+        self.waits.append(seconds)
         answer = await self.answers.get()
         if isinstance(answer, Exception):
             raise answer
@@ -164,4 +166,15 @@ async def test_it_is_quiet_again_when_the_last_delivery_is_kept_or_refused(answe
     wire.answers.put_nowait(answer)
     await asyncio.wait(kept)
     await until(inbox.quiet.is_set)
+    await inbox.close()
+
+
+async def test_a_redis_that_has_just_failed_is_not_waited_for_so_long_again():
+    wire = FakeWire()
+    inbox = RedisInbox(wire, "inbox", Times(), lambda: BASE)
+    inbox.start()
+    for answer in (ConnectionError("gone"), b"1-0", b"2-0"):
+        wire.answers.put_nowait(answer)
+        await asyncio.wait([inbox.keep(b"{}", "request")])
+    assert wire.waits == [0.24, 0.14, 0.24]
     await inbox.close()

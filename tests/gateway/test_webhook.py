@@ -289,7 +289,7 @@ async def test_redis_that_swallows_everything_is_503_within_300_ms(own_world):
     world.redis_server.resume()
     assert {status for status, _ in answers} == {503}
     waits = sorted(seconds for _, seconds in answers)
-    assert waits[10] < 0.3  # the others may have waited for a processor
+    assert waits[10] < 0.3  # the others may have waited for a processor; test_intake has the rest
     assert waits[-1] < 1
     assert time.monotonic() - began < 2
     await until(lambda: world.gateways[0].health.checks["redis"] == "ok")
