@@ -122,15 +122,18 @@ class GraphError:
 
 
 def read_error(status: int, body: object) -> GraphError | None:
-    """Return the error in an answer, None when it holds none. A 2xx may hold one too."""
+    """Return the error in an answer, None when it holds none. A 2xx may hold one too.
+
+    A failure that holds no error of Instagram's comes from something on the way, as a proxy, and passes.
+    """
     found = body.get("error") if isinstance(body, dict) else None
     if isinstance(found, dict):
         return _graph_shape(status, found)
     if isinstance(body, dict) and ("error_type" in body or "error_message" in body):
         return _oauth_shape(status, body)
-    if found is not None or not 200 <= status < 300:
+    if found is not None:
         return GraphError(status=status)
-    return None
+    return None if 200 <= status < 300 else GraphError(status=status, transient=True)
 
 
 def _graph_shape(status: int, found: Mapping[str, Any]) -> GraphError:
@@ -230,14 +233,19 @@ def _without_code(error: GraphError) -> Fault:
     return Fault.UNKNOWN_CODE
 
 
+TIMED_OUT = frozenset({408, 499})
+"""A proxy's statuses for a call that it may have passed on."""
+
+
 def refuses_a_send(error: GraphError) -> bool:
     """Say whether a send answered with this error was definitely not delivered; else its outcome is unknown.
 
-    Unknown are: an answer without a code, any passing fault, an error inside a 200, a 5xx (but for 2500, our own
-    mistake in the address), 1/1357046, which Meta documents as sent, and 4/2207051, seen on calls that had worked.
+    Unknown are: an answer without a code (but for a 4xx: whoever says that did not pass the call on, unless it timed
+    out), any passing fault, an error inside a 200, a 5xx (but for 2500, our own mistake in the address), 1/1357046,
+    which Meta documents as sent, and 4/2207051, seen on calls that had worked.
     """
     if error.code is None:
-        return error.status == 429 or 400 <= error.status < 500
+        return 400 <= error.status < 500 and error.status not in TIMED_OUT
     if error.code == 2500:
         return True
     if 200 <= error.status < 300 or error.status >= 500:

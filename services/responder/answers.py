@@ -64,7 +64,7 @@ def posted(failure: GraphFailure) -> Posted:
     """Return what became of the message itself."""
     if not failure.refused:
         return Posted.UNKNOWN
-    if failure.error is None or failure.fault in LATER:
+    if failure.error is None or failure.fault in LATER or failure.fault is Fault.TRANSIENT:
         return Posted.NOT_SENT
     return Posted.REFUSED
 

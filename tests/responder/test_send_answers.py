@@ -139,6 +139,28 @@ async def test_a_limit_holds_the_account_as_long_as_it_says(town, case, held_for
     assert (await town.store.accounts.get(A)).hold_until == town.clock.now() + held_for
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 407, 413])
+async def test_what_a_proxy_refuses_goes_out_when_the_proxy_lets_it(town, status):
+    with pytest.raises(GraphFailure) as found:
+        deciphered(status, b"<html>No way</html>", {})
+    town.instagram.script = [found.value] * 5
+    message = await town.say("hello")
+    await town.run(for_ms=10 * MINUTE)
+    assert (town.got(), len(town.instagram.posts)) == (["answer 1"], 6)
+    assert (await town.answered_by(message)).startswith("reply")
+    assert town.tokens.rejected == []
+
+
+@pytest.mark.parametrize("status", [408, 499])
+async def test_what_a_proxy_timed_out_is_looked_for(town, status):
+    with pytest.raises(GraphFailure) as found:
+        deciphered(status, b"", {})
+    town.instagram.script = [("arrives", found.value)]
+    await town.say("hello")
+    await town.run(for_ms=10 * MINUTE)
+    assert (town.got(), len(town.instagram.posts)) == (["answer 1"], 1)
+
+
 async def test_a_refused_first_part_drops_the_others(town):
     town.writer.script = ["a" * 900 + ".\n\n" + "b" * 900]
     town.instagram.script = [answer(GRAPH / "error_551_unreachable/400.json")]
