@@ -69,6 +69,13 @@ def unproven(row: Conversation, words: str, at: int, times: Times) -> list[tuple
     return [(reply, part) for reply, part in parts if part.state in UNPROVEN and at >= earliest(part, times)]
 
 
+def meant(row: Conversation, words: str, at: int, times: Times) -> tuple[Reply, Part] | None:
+    """Return the row's part that an outgoing message with these folded words, written then, is: of several the one
+    that was posted nearest to it.
+    """
+    return min(unproven(row, words, at, times), key=lambda both: distance(both[1], at), default=None)
+
+
 def distance(part: Part, at: int) -> int:
     """Return how far from the part's last POST a message was written: of several parts the nearest one is meant."""
     return abs(part.sending_at - at)

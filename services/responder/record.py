@@ -213,10 +213,10 @@ def own(row: Conversation, one: Echo, times: Times) -> tuple[bool, Conversation]
     """
     if one.mid in ledger.mids_in(row):
         return True, row
-    fitting = ledger.unproven(row, one.sha256, one.at, times)
-    if not fitting:
+    found = ledger.meant(row, one.sha256, one.at, times)
+    if found is None:
         return False, row
-    reply, part = min(fitting, key=lambda both: ledger.distance(both[1], one.at))
+    reply, part = found
     sent = replace(part, state=PartState.SENT, mid=one.mid, error="")
     return True, ledger.with_reply(row, ledger.with_part(reply, sent))
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from services.responder.ledger import change_part, disown_pause, distance, drop_rest, earliest, part_of
+from services.responder.ledger import change_part, disown_pause, distance, drop_rest, earliest, meant, part_of
 from services.responder.model import Conversation, Part, PartState
 from services.responder.outside import Reading
 from services.responder.times import Times
@@ -25,12 +25,19 @@ class Sight(StrEnum):
 
 
 def sight(
-    part: Part, reading: Reading | None, *, ours: Collection[str], known: Collection[str], times: Times
+    row: Conversation,
+    part: Part,
+    reading: Reading | None,
+    *,
+    ours: Collection[str],
+    known: Collection[str],
+    times: Times,
 ) -> tuple[Sight, str]:
-    """Return whether the part is there, with its mid, is not, or cannot be told.
+    """Return whether one of the row's parts is there, with its mid, is not, or cannot be told.
 
     `ours` are the account's two ids, `known` the mids that other parts and finished replies have.
-    Present: an outgoing message with equal text, of an unknown mid, created no earlier than the first POST.
+    Present: an outgoing message with equal text, of an unknown mid, created no earlier than the first POST, and nearer
+    to it than to any other part's of the same words: else that one would be missed, and sent again.
     Absent: the read reaches back before that and shows no outgoing message of unknown mid since.
     """
     if reading is None or not reading.messages:
@@ -38,12 +45,19 @@ def sight(
     since = earliest(part, times)
     fresh = [one for one in reading.messages if one.sender in ours and one.mid not in known and one.at >= since]
     same_words = [one for one in fresh if digest(one.text) == part.sha256]
-    if same_words:  # a later one may be another reply's
-        return Sight.PRESENT, min(same_words, key=lambda one: distance(part, one.at)).mid
+    mine = [one for one in same_words if is_meant(row, part, one.at, times)]
+    if mine:
+        return Sight.PRESENT, min(mine, key=lambda one: distance(part, one.at)).mid
     if any(at >= since for at in reading.hidden):
         return Sight.UNREADABLE, ""  # it may be the one
     reaches_back = reading.whole or min(one.at for one in reading.messages) < since
     return (Sight.ABSENT, "") if reaches_back and not fresh else (Sight.UNREADABLE, "")
+
+
+def is_meant(row: Conversation, part: Part, at: int, times: Times) -> bool:
+    """Whether a message with the part's words, written then, is this part rather than another one of the row's."""
+    found = meant(row, part.sha256, at, times)
+    return found is not None and found[1] is part
 
 
 def looked(

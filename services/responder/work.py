@@ -260,7 +260,7 @@ class Worker:
             known = ledger.mids_in(row)
             known |= {one for one in mids if one not in known and await self.store.sends.owns(row.account, one)}
             ours = {account.account, account.app_scoped_id} - {""}
-            seen, mid = settle.sight(part, reading, ours=ours, known=known, times=self.times)
+            seen, mid = settle.sight(row, part, reading, ours=ours, known=known, times=self.times)
         now = self.store.clock.now()
         late = int(sum(waits) * 1000)
         changed = settle.looked(row, reply.id, n, seen, mid=mid, late=late, now=now, times=self.times)

@@ -14,14 +14,14 @@ from services.common import graph
 from services.common.graph import GraphFailure
 from services.responder.graph_instagram import GraphInstagram, moment
 from services.responder.metrics import ResponderMetrics
-from services.responder.model import FOREVER
+from services.responder.model import FOREVER, PartState
 from services.responder.openai_writer import OpenAIWriter, openai_client
 from services.responder.outside import BreakerOpen, Lent, ModelBreakerOpen, ModelDown, ModelRefused, Turn
 from services.responder.settle import Sight, sight
 from services.responder.times import Times
 from services.responder.words import digest
 from tests.responder.fakes import SCOPED, A
-from tests.responder.stores import a_part
+from tests.responder.stores import a_part, a_reply, a_row
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "graph"
 LEO = "6900000000000046"
@@ -191,8 +191,9 @@ async def test_a_message_of_which_not_all_can_be_read_is_no_proof_that_the_reply
 
     async with instagram(answer) as api:
         reading = await api.read(LENT, LEO)
-    part = a_part(sha256=digest("Yes, bread."), sending_at=1_790_856_000_000)
-    assert sight(part, reading, ours={A, SCOPED[A]}, known=set(), times=Times())[0] is shows
+    part = a_part(sha256=digest("Yes, bread."), sending_at=1_790_856_000_000, state=PartState.UNKNOWN)
+    row = a_row(reply=a_reply(parts=(part,)))
+    assert sight(row, part, reading, ours={A, SCOPED[A]}, known=set(), times=Times())[0] is shows
 
 
 async def test_no_conversation_is_no_proof():

@@ -1,22 +1,26 @@
 """Two replies may have the same words: each is settled by its own message, by reads and by echoes."""
 
+from dataclasses import replace
+
 from services.common.graph import GraphFailure
+from services.responder.model import PartState
 from services.responder.outside import Reading, Shown
 from services.responder.settle import Sight, sight
 from services.responder.times import Times
 from services.responder.words import digest
 from tests.responder.fakes import SILENCE, A
-from tests.responder.stores import a_part
+from tests.responder.stores import a_part, a_reply, a_row
 from tests.responder.town import ANNA, HOUR, MINUTE, SECOND
 
 LOST_ANSWER = GraphFailure("no answer: TimeoutError", reached=True)
 
 
 def test_of_two_messages_with_its_words_the_part_is_the_one_nearest_to_its_post():
-    part = a_part(sha256=digest("yes"), sending_at=MINUTE)
+    part = a_part(sha256=digest("yes"), sending_at=MINUTE, state=PartState.UNKNOWN)
     later, own = (Shown(mid=mid, sender=A, at=at, text="yes") for mid, at in (("b", 3 * MINUTE), ("a", MINUTE + 1)))
     reading = Reading(messages=(later, own), whole=True)
-    assert sight(part, reading, ours={A}, known=set(), times=Times()) == (Sight.PRESENT, "a")
+    row = a_row(reply=a_reply(parts=(part,)))
+    assert sight(row, part, reading, ours={A}, known=set(), times=Times()) == (Sight.PRESENT, "a")
 
 
 async def both_unknown(town):
@@ -34,6 +38,18 @@ async def both_unknown(town):
     row = await town.row()
     assert (len(row.unsettled), [str(part.state) for part in row.reply.parts]) == (1, ["unknown"])
     return times
+
+
+async def test_a_message_is_left_to_the_reply_that_was_posted_nearest_to_it_when_the_other_ones_shows_altered(town):
+    await both_unknown(town)
+    shown = town.instagram.shown[A, ANNA]
+    second, first = (one for one in shown if one.sender == A)
+    shown[shown.index(first)] = replace(first, text="yes, altered")
+    town.instagram.unreadable = False
+    await town.run(for_ms=30 * MINUTE)
+    assert town.got() == ["yes", "yes"]
+    replies = (await town.people.get(A, ANNA)).replies
+    assert sorted((one.outcome, one.parts[0].mid) for one in replies) == [("held", ""), ("sent", second.mid)]
 
 
 async def test_a_read_that_shows_both_settles_each_by_its_own_and_nothing_is_said_again(town):

@@ -2,16 +2,18 @@
 
 import pytest
 
+from services.responder.model import PartState
 from services.responder.outside import Reading, Shown
 from services.responder.settle import Sight, sight
 from services.responder.times import Times
 from services.responder.words import digest
 from tests.responder.fakes import SCOPED, SILENCE, A
-from tests.responder.stores import a_part
+from tests.responder.stores import a_part, a_reply, a_row
 from tests.responder.town import ANNA, SECOND
 
 AT = 1_000_000
-PART = a_part(sha256=digest("our words"), sending_at=AT)
+PART = a_part(sha256=digest("our words"), sending_at=AT, state=PartState.UNKNOWN)
+ROW = a_row(reply=a_reply(parts=(PART,)))
 
 
 def shown(text, *, at, sender=A, mid="m"):
@@ -23,7 +25,7 @@ OLD = shown("hello", at=AT - 60_000, sender=ANNA, mid="old")
 
 def seen(*messages, whole=False, hidden=(), known=()):
     reading = Reading(messages=tuple(messages), whole=whole, hidden=hidden)
-    return sight(PART, reading, ours={A, SCOPED[A]}, known=set(known), times=Times())[0]
+    return sight(ROW, PART, reading, ours={A, SCOPED[A]}, known=set(known), times=Times())[0]
 
 
 @pytest.mark.parametrize("text", ["our words", " our  words\n"])
@@ -59,7 +61,7 @@ def test_a_listed_message_that_cannot_be_read_may_be_the_one():
 
 def test_an_empty_list_proves_nothing():
     assert seen(whole=True) is Sight.UNREADABLE
-    assert sight(PART, None, ours={A}, known=set(), times=Times())[0] is Sight.UNREADABLE
+    assert sight(ROW, PART, None, ours={A}, known=set(), times=Times())[0] is Sight.UNREADABLE
 
 
 async def test_a_reply_that_was_to_make_way_and_did_not_leaves_no_word_of_it_behind(town):
