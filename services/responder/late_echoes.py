@@ -66,6 +66,7 @@ class LateEchoes:
 
     def fits(self, part: Part, echo: Incoming, words: str) -> bool:
         """Whether it has the part's words and the time of a POST: a person may say the same on another day."""
-        posted = part.state is PartState.HELD or (part.state is PartState.DROPPED and part.attempt > 0)
+        looked_for = part.resent > 0 or part.unreadable_since > 0  # else it is known that it was never sent
+        given_up = part.state is PartState.HELD or (part.state is PartState.DROPPED and looked_for)
         last = part.sending_at + self.times.post_timeout + self.times.clock_slack
-        return posted and ledger.earliest(part, self.times) <= echo.at <= last and words == part.sha256
+        return given_up and ledger.earliest(part, self.times) <= echo.at <= last and words == part.sha256

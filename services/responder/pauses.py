@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from services.responder import ledger, record
@@ -59,12 +61,15 @@ def caught_up(row: Conversation, account: Account) -> Conversation:
 
 
 def resumed(row: Conversation, *, answer_pending: bool, at: int) -> Conversation:
-    """End the pauses that began until then; the newest message of that time may be answered although it came in one."""
-    waiting = [one for one in open_messages(row) if one.recorded_at <= at] if answer_pending else []
-    newest = max(waiting, key=lambda one: (one.at, one.key)).key if waiting else ""
+    """End the pauses that began until then; the newest message of that time may be answered although it came in one.
+
+    One that a lost reply answers may be newer than all that wait: it is answered as well, should it wait again.
+    """
+    lost = [one for reply in ledger.replies_in(row) for one in reply.answers]
+    newest = {newest_key(row.unanswered, at), newest_key([*row.unanswered, *lost], at)} if answer_pending else set()
 
     def asked(messages: tuple[Pending, ...]) -> tuple[Pending, ...]:
-        return tuple(replace(one, asked_for=one.key == newest) for one in messages)
+        return tuple(replace(one, asked_for=one.key in newest) for one in messages)
 
     return replace(
         row,
@@ -76,9 +81,11 @@ def resumed(row: Conversation, *, answer_pending: bool, at: int) -> Conversation
     )
 
 
-def open_messages(row: Conversation) -> list[Pending]:
-    """Return the messages without an answer, and those of replies that may prove never to have arrived."""
-    return [*row.unanswered, *(one for reply in ledger.replies_in(row) for one in reply.answers)]
+def newest_key(messages: Iterable[Pending], at: int) -> str:
+    """Return the key of the newest message that was recorded until then."""
+    known = (one for one in messages if one.recorded_at <= at)
+    newest = max(known, key=lambda one: (one.at, one.key), default=None)
+    return newest.key if newest else ""
 
 
 def ended(pauses: tuple[Pause, ...], at: int) -> tuple[Pause, ...]:

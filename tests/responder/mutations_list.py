@@ -249,10 +249,17 @@ ECHOES = [
     ),
     one(
         "the echo of a part that a person dropped is nobody's words",
-        " or (part.state is PartState.DROPPED and part.attempt > 0)",
+        " or (part.state is PartState.DROPPED and looked_for)",
         "",
         also="test_held.py::test_the_echo_of_a_held_part_that_a_person_decided_about_is_nobodys_words",
         why="it takes ten minutes without a read, and a person, which more examples find",
+    ),
+    one(
+        "what was never sent is no echo's part",
+        "looked_for = part.resent > 0 or part.unreadable_since > 0",
+        "looked_for = part.attempt > 0",
+        also="test_held.py::test_a_person_who_types_what_igbot_could_not_send_is_heard",
+        why="no person of the machine's says what the bot said",
     ),
     one(
         "an echo is of the part in the row rather than of one that was given up",

@@ -280,3 +280,19 @@ async def test_resume_answers_the_newest_message_also_when_a_lost_reply_to_it_is
     await town.run(for_ms=HOUR)
     assert (len(town.got()), len(town.instagram.posts)) == (1, 2)
     assert (await town.answered_by(question)).startswith("reply")
+
+
+async def test_resume_answers_the_newest_that_waits_also_when_a_lost_reply_answers_a_newer_one(town):
+    town.instagram.script = [("arrives", SILENCE)]
+    town.instagram.unreadable = True
+    first = await town.say("first")
+    await town.run(for_ms=5 * SECOND)
+    await town.people.pause(account=A, person=ANNA, until=0)
+    late = await town.say("late", at=first.at - 3 * SECOND)
+    await town.run(for_ms=5 * SECOND)
+    await town.people.resume(account=A, person=ANNA, answer_pending=True)
+    town.instagram.unreadable = False
+    await town.run(for_ms=10 * MINUTE)
+    assert (await town.answered_by(first)).startswith("reply")
+    assert (await town.answered_by(late)).startswith("reply")
+    assert len(town.got()) == 2

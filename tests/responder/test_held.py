@@ -248,12 +248,29 @@ async def test_the_echo_of_the_original_that_comes_while_it_is_sent_again_leaves
     assert mids == ["original", town.instagram.arrived[-1][2]]
 
 
+async def test_a_person_who_types_what_igbot_could_not_send_is_heard(town):
+    town.writer.script = ["a" * 900 + ".\n\n" + "b" * 900]
+    town.instagram.script = ["ok", REFUSED_CONNECTION]
+    await town.say("hello")
+    await town.advance(2 * SECOND)
+    assert await town.parts() == ["sent", "ready"]
+    saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text="me", request_id="r"))
+    while not saying.done():
+        await town.work()
+        await asyncio.sleep(0.001)
+    await town.people.resume(account=A, person=ANNA, answer_pending=False)
+    town.clock.ms += SECOND
+    await town.human("b" * 900)
+    assert [one.mid for one in (await town.row()).pauses if one.until > town.clock.now()] != []
+
+
 async def test_an_echo_is_of_the_part_in_the_row_rather_than_of_one_that_was_given_up_before_it(town):
     first, second = "a" * 900 + ".", "b" * 900
     town.writer.script = [f"{first}\n\n{second}"]
-    town.instagram.script = ["ok", REFUSED_CONNECTION, ("arrives", SILENCE)]
+    town.instagram.script = ["ok", SILENCE, REFUSED_CONNECTION, ("arrives", SILENCE)]
     await town.say("hello")
-    await town.advance(2 * SECOND)
+    while len(town.instagram.posts) < 3:  # the second part is looked for, sent again, and does not get out
+        await town.advance(SECOND)
     assert await town.parts() == ["sent", "ready"]
     saying = asyncio.create_task(town.people.say(account=A, person=ANNA, text=second, request_id="r"))
     while len(town.got()) < 2:
