@@ -22,7 +22,7 @@ FAILED_OVER = "a replica took over, which may lack what the last primary acknowl
 
 
 class Gaps:
-    """One question at a time, asked until it is answered."""
+    """One question at a time, asked until it is answered; one more for a loss that comes meanwhile."""
 
     def __init__(self, responder: Responder, question: Question, metrics: GatewayMetrics, times: Times) -> None:
         """Ask nothing yet."""
@@ -31,6 +31,7 @@ class Gaps:
         self.metrics = metrics
         self.times = times
         self.task: asyncio.Task[None] | None = None
+        self.wanted = False
 
     def alarm(self, what: InboxLoss) -> None:
         """Redis has lost, or may have lost, what it once kept: say so and ask."""
@@ -39,23 +40,34 @@ class Gaps:
         self.ask()
 
     def ask(self) -> None:
-        """Ask for every account; a question that is being asked is enough."""
-        if self.task is None or self.task.done():
+        """Ask for every account; again if one is asked already, which may have looked before this loss."""
+        self.wanted = True
+        if not self.asking:
             self.task = asyncio.create_task(self.run())
+
+    @property
+    def asking(self) -> bool:
+        """Whether a question is under way."""
+        return self.task is not None and not self.task.done()
 
     async def resume(self) -> None:
         """Ask what was not answered while another gateway asked, or nobody; raises Unavailable."""
-        if await self.question.is_open():
+        if not self.asking and await self.question.is_open():
             self.ask()
 
     async def run(self) -> None:
-        """Ask until the responder answers."""
-        with contextlib.suppress(Unavailable):  # it is asked all the same
-            await self.question.keep()
-        pause = self.times.down_first
-        while not await self.answered():
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, self.times.task_most)
+        """Ask until the responder has answered, and nothing was lost since it was asked."""
+        while self.wanted:
+            self.wanted = False
+            with contextlib.suppress(Unavailable):  # it is asked all the same
+                await self.question.keep()
+            pause = self.times.down_first
+            while not await self.answered():
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, self.times.task_most)
+            if not self.wanted:
+                with contextlib.suppress(Unavailable):  # at worst it is asked once more
+                    await self.question.close()
 
     async def answered(self) -> bool:
         """Ask once; say whether the responder has looked."""
@@ -65,8 +77,6 @@ class Gaps:
             log.info("gap_check_put_off", error=str(error))
             return False
         log.info("gap_check_done", found=check.found, skipped=check.skipped)
-        with contextlib.suppress(Unavailable):  # at worst it is asked once more
-            await self.question.close()
         return True
 
     def stop(self) -> None:

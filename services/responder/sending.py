@@ -13,6 +13,7 @@ from services.responder.ledger import past_no_return, with_part
 from services.responder.message import Author
 from services.responder.model import Conversation, Part, PartState, Reply
 from services.responder.pauses import paused_at
+from services.responder.record import answered_by_person
 from services.responder.times import Policy
 
 
@@ -87,7 +88,9 @@ def resume_part(row: Conversation, n: int, *, fence: int, now: int, policy: Poli
     found = objection(row, reply, fence=fence, now=now, policy=policy)
     if found:
         return found
-    if not past_no_return(reply) and reply.version != row.version and not reply.final:
+    overtaken = reply.version != row.version and not reply.final
+    answered = any(answered_by_person(row, one) for one in reply.answers)  # also what goes without the version test
+    if reply.author is Author.BOT and not past_no_return(reply) and (overtaken or answered):
         return Void.SUPERSEDED
     return to_sending(row, reply, reply.parts[n], now)
 

@@ -95,3 +95,24 @@ async def test_a_question_is_asked_also_while_redis_cannot_keep_it(own_world):
     gateway.gaps.ask()
     await until(lambda: world.responder.gaps == 2)
     await asyncio.wait([gateway.gaps.task])
+
+
+async def test_a_loss_that_comes_while_the_responder_looks_is_asked_about_as_well(world):
+    gateway = world.start()
+    await until(lambda: world.responder.gaps == 1)
+    await until(lambda: not gateway.gaps.asking)
+    looks, go_on = gateway.gaps.responder.check_gaps, asyncio.Event()
+
+    async def slow():
+        found = await looks()
+        await go_on.wait()
+        return found
+
+    gateway.gaps.responder.check_gaps = slow
+    gateway.gaps.ask()
+    await until(lambda: world.responder.gaps == 2)
+    gateway.gaps.ask()
+    go_on.set()
+    await until(lambda: not gateway.gaps.asking)
+    assert world.responder.gaps == 3
+    assert not world.redis.exists("gaps-wanted")

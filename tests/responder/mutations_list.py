@@ -34,8 +34,16 @@ MOVES = [
     one("the version is as read", "(draft.version != row.version and not draft.final)", "False"),
     one(
         "the version is as read, for a text that came back to ready",
-        "if not past_no_return(reply) and reply.version != row.version and not reply.final:",
-        "if False:",
+        "overtaken = reply.version != row.version and not reply.final",
+        "overtaken = False",
+    ),
+    one(
+        "no person answered first, for a text that came back to ready",
+        "answered = any(answered_by_person(row, one) for one in reply.answers)",
+        "answered = False",
+        also="test_decide_speaking.py"
+        "::test_a_lost_reply_that_no_newer_message_may_stop_is_not_sent_again_over_a_person",
+        why="a text that was overtaken twice is lost seldom, which more examples find",
     ),
     one(
         "a customer's message grows the version",

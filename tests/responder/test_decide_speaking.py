@@ -296,3 +296,24 @@ async def test_resume_answers_the_newest_that_waits_also_when_a_lost_reply_answe
     assert (await town.answered_by(first)).startswith("reply")
     assert (await town.answered_by(late)).startswith("reply")
     assert len(town.got()) == 2
+
+
+async def test_a_lost_reply_that_no_newer_message_may_stop_is_not_sent_again_over_a_person(file):
+    async with opened(file, quiet=7 * SECOND) as town:
+
+        async def more():
+            await town.say("more")
+
+        town.instagram.script = [SILENCE]
+        town.writer.meanwhile = [more, more]
+        question = await town.say("hello")
+        at = town.clock.now() + 500
+        while (await town.row()).reply is None:
+            await town.advance(SECOND)
+        assert (await town.row()).reply.final
+        town.instagram.put(A, ANNA, Shown(mid="typed", sender=A, at=at, text="a person answers"))
+        await town.deliver(town.event(text="a person answers", outgoing=True, mid="typed", at=at))
+        town.clock.ms += SECOND
+        await town.people.resume(account=A, person=ANNA, answer_pending=False)
+        await town.run(for_ms=5 * MINUTE)
+        assert (town.got(), await town.answered_by(question)) == ([], "human")
