@@ -62,9 +62,11 @@ class OpenAIWriter:
     async def call(self, body: dict[str, Any], within: float) -> Written:
         """Make the call and translate its failures; their texts may quote the prompt and go nowhere."""
         try:
+            # The SDK's own time-out begins anew with each piece of an answer, so that one could drip in for ever.
             with self.metrics.calls.timed(Target.MODEL, ending):
-                written = await (self.streamed(body, within) if self.stream else self.whole(body, within))
-        except openai.APITimeoutError:
+                async with asyncio.timeout(within):
+                    written = await (self.streamed(body, within) if self.stream else self.whole(body, within))
+        except (openai.APITimeoutError, TimeoutError):
             self.count(ModelOutcome.TIMEOUT)
             raise ModelDown("the model did not answer in time") from None
         except openai.APIStatusError as error:
@@ -98,19 +100,18 @@ class OpenAIWriter:
         Some servers (Mistral's, Databricks') refuse a question that asks for the tokens, and most of those tell them
         unasked. A refused question is asked once more without; where that is taken, this is how all others are asked.
         """
-        began = asyncio.get_running_loop().time()
         try:
             chunks = await self.chunks(body, within, tokens=self.asks_tokens)
         except openai.APIStatusError as error:
             if not self.asks_tokens or error.status_code not in REFUSALS:
                 raise
-            left = within - (asyncio.get_running_loop().time() - began)
-            chunks = await self.chunks(body, max(left, 0.1), tokens=False)
+            chunks = await self.chunks(body, within, tokens=False)
             self.asks_tokens = False
         pieces, usage = [], None
-        async for chunk in chunks:
-            pieces += [choice.delta.content or "" for choice in chunk.choices or ()]
-            usage = chunk.usage or usage  # what servers tell in each chunk grows: it is no sum
+        async with chunks:
+            async for chunk in chunks:
+                pieces += [choice.delta.content or "" for choice in chunk.choices or ()]
+                usage = chunk.usage or usage  # what servers tell in each chunk grows: it is no sum
         return Written(
             text="".join(pieces),
             tokens_in=(usage.prompt_tokens or 0) if usage else 0,

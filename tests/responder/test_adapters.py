@@ -1,6 +1,7 @@
 """GraphInstagram and OpenAIWriter against servers that answer with fixtures."""
 
 import asyncio
+import gc
 import json
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -12,8 +13,9 @@ from pydantic import SecretStr
 
 from services.common import graph
 from services.common.graph import GraphFailure
+from services.common.traffic import Ending, Target
 from services.responder.graph_instagram import GraphInstagram, moment
-from services.responder.metrics import ResponderMetrics
+from services.responder.metrics import ModelOutcome, ResponderMetrics
 from services.responder.model import FOREVER, PartState
 from services.responder.openai_writer import OpenAIWriter, openai_client
 from services.responder.outside import BreakerOpen, Lent, ModelBreakerOpen, ModelDown, ModelRefused, Turn
@@ -429,6 +431,76 @@ async def test_the_deadline_of_the_reply_is_the_calls_when_it_is_shorter():
             await model.write_reply(TURNS, within=0.1)
         assert asyncio.get_running_loop().time() - began < 2
         assert calls("timeout") == 1
+
+
+def dripping(left, piece, *, status=200):
+    """A server's handler whose answer comes drop by drop until its client leaves, which it tells `left`."""
+
+    async def answer(request):
+        response = web.StreamResponse(status=status, headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            for _ in range(500):
+                await response.write(piece)
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            left.set()
+        return response
+
+    return answer
+
+
+HELLO = b'data: {"choices": [{"index": 0, "delta": {"content": "Hello"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("piece", "status", "stream"),
+    [
+        (b"\n", 200, False),
+        (b"\n", 200, True),
+        (b": keep-alive\n\n", 200, True),
+        (HELLO, 200, True),
+        (b"\n", 500, False),
+        (b"\n", 500, True),
+    ],
+    ids=["whole", "stream", "keep-alive", "words", "error", "error-of-stream"],
+)
+async def test_an_answer_that_drips_in_has_no_more_time_than_any_other_and_is_hung_up_on(piece, status, stream):
+    left = asyncio.Event()
+    async with writer(dripping(left, piece, status=status), timeout=0.3, stream=stream) as (model, calls):
+        async with asyncio.timeout(3):
+            with pytest.raises(ModelDown, match="in time"):
+                await model.write_reply(TURNS, within=5)
+            await left.wait()
+        assert calls("timeout") == 1
+        assert model.metrics.calls.counts[Target.MODEL, Ending.SLOW]._value.get() == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_that_waits_no_longer_gets_its_own_time_out_and_the_model_no_blame(stream):
+    left = asyncio.Event()
+    async with writer(dripping(left, b"\n"), timeout=20, stream=stream) as (model, calls):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await model.write_reply(TURNS, within=20)
+        async with asyncio.timeout(3):
+            await left.wait()
+        assert not any(calls(outcome) for outcome in ModelOutcome)
+
+
+async def test_a_stream_that_no_words_can_be_read_from_is_hung_up_on():
+    left = asyncio.Event()
+    broken = b'data: {"choices": [{"index": 0}]}\n\n'
+    async with writer(dripping(left, broken), timeout=20, stream=True) as (model, calls):
+        gc.disable()  # which would hang up too, some day
+        try:
+            with pytest.raises(ModelDown, match="failed"):
+                await model.write_reply(TURNS, within=20)
+            async with asyncio.timeout(3):
+                await left.wait()
+        finally:
+            gc.enable()
+        assert calls("failed") == 1
 
 
 @pytest.mark.parametrize(("status", "opens"), [(500, True), (400, False)])
