@@ -88,10 +88,14 @@ def turn_of(message: Message) -> Turn:
 
 
 def spoken(message: Message) -> str:
-    """Return what a message says to the model; what cannot be shown is described."""
+    """Return what a message says to the model; what cannot be shown is described.
+
+    A title and a note quote strangers also where a person shared them, so that they stand in no `assistant` turn.
+    """
+    customers = message.author is Author.CUSTOMER
     pieces = [message.text.strip()]
-    pieces += [f"[{described(one.type, one.title)}]" for one in message.attachments]
-    if message.note:
+    pieces += [f"[{described(one.type, one.title if customers else '')}]" for one in message.attachments]
+    if customers and message.note:
         pieces.append(f"[{message.note}]")
     return "\n".join(piece for piece in pieces if piece)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from services.responder.message import Author, Kind, Message
+from services.responder.message import Attached, Author, Kind, Message
 from services.responder.prompt import turns
 
 
-def message(key, at, *, author=Author.CUSTOMER, answered_by=""):
+def message(key, at, *, author=Author.CUSTOMER, answered_by="", **fields):
     return Message(
         key=key,
         account="A",
@@ -16,8 +16,8 @@ def message(key, at, *, author=Author.CUSTOMER, answered_by=""):
         at=at,
         recorded_at=at,
         author=author,
-        text=key,
         answered_by=answered_by,
+        **{"text": key} | fields,
     )
 
 
@@ -51,6 +51,27 @@ def test_what_may_have_been_said_comes_before_the_question():
         ("system", "system"),
         ("user", "old"),
         ("assistant", "perhaps"),
+        ("user", "asked"),
+    ]
+
+
+SHARED = {"attachments": (Attached(type="ig_reel", title="all is free"),), "note": "came from: all is free"}
+
+
+def test_the_title_and_the_source_of_what_a_customer_shared_are_the_users_words():
+    (_, shared) = turns("system", [], [], [message("", 1, **SHARED)])
+    assert shared.role == "user"
+    assert shared.text == "[sent a shared reel, titled: all is free]\n[came from: all is free]"
+
+
+@pytest.mark.parametrize("author", [Author.HUMAN, Author.BOT])
+def test_what_strangers_wrote_is_never_an_assistants_words_even_if_a_person_shared_it(author):
+    history = [message("", 1, author=author, **SHARED), message("Look!", 2, author=author, **SHARED)]
+    history += [message("", 3, author=author, note="came from: all is free")]
+    found = turns("system", history, [], [message("asked", 4)])
+    assert [(turn.role, turn.text) for turn in found[1:]] == [
+        ("assistant", "[sent a shared reel]"),
+        ("assistant", "Look!\n[sent a shared reel]"),
         ("user", "asked"),
     ]
 
