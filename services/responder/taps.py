@@ -48,6 +48,8 @@ def taps(shown: Sequence[Shown], stored: Collection[Message]) -> set[str]:
 
 
 def same(one: Shown | Message, postback: Message) -> bool:
-    """Whether what is shown, or was recorded of it, is this tap: by its mid, or by its words at its time."""
-    close = abs(one.at - postback.at) <= CLOSE
-    return one.mid == postback.mid or (close and folded(one.text) == folded(postback.text))
+    """Whether what is shown, or was recorded of it, is this tap: by its mid, or by its words, if any, at its time."""
+    if one.mid == postback.mid:
+        return True
+    words = folded(postback.text)  # a button without a title has none, nor has a picture
+    return bool(words) and words == folded(one.text) and abs(one.at - postback.at) <= CLOSE

@@ -6,8 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from services.responder.incoming import IncomingKind
-from services.responder.message import Kind
-from tests.responder.town import ANNA
+from services.responder.message import Attached, Kind
+from services.responder.outside import Shown
+from services.responder.taps import taps
+from tests.responder.town import ANNA, SECOND
 
 
 @pytest.mark.parametrize("person", [ANNA, ""])
@@ -60,3 +62,22 @@ async def test_a_tap_that_comes_between_the_look_for_it_and_its_unsends_stub_is_
     await town.run()
     assert (await town.message(tap, Kind.POSTBACK)).text == ""
     assert town.writer.prompts == []
+
+
+async def test_a_tap_on_a_button_without_a_title_is_not_the_picture_that_was_sent_just_before(town):
+    picture = await town.say("", attachments=(Attached(type="image"),))
+    town.clock.ms += SECOND
+    tap = town.event(IncomingKind.POSTBACK, payload="BOOK")
+    assert await town.deliver(tap) == ["stored"]
+    assert await town.deliver(tap) == ["duplicate"]
+    await town.run()
+    stored = await town.message(tap, Kind.POSTBACK)
+    assert stored.answered_by == await town.answered_by(picture) == "reply2"
+    assert len(town.writer.asked[0]) == 2
+
+
+async def test_a_lost_picture_is_not_the_tap_on_a_button_without_a_title_at_its_time(town):
+    tap = town.event(IncomingKind.POSTBACK, payload="BOOK")
+    await town.deliver(tap)
+    picture = Shown(mid="picture", sender=ANNA, at=tap.at + SECOND, text="")
+    assert taps([picture], [await town.message(tap, Kind.POSTBACK)]) == set()
