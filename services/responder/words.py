@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import regex
 
@@ -55,40 +56,55 @@ OF_LINES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
         (r"^([^\S\n]*)[*+]\s+", r"\1- "),
     )
 )
-IN_LINES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"(?<![\w/.@-])(_{1,2})(?=[^\s_])([^\n_]+?)(?<=[^\s_])\1(?![\w/@-]|\.\w)", r"\2"),
-        (r"~~(?=\S)([^~\n]+?)(?<=\S)~~", r"\1"),
-        (r"`([^`\n]+)`", r"\1"),
-        (r"\n{3,}", "\n\n"),
+Finder = Callable[[str], Iterator[tuple[int, int]]]
+AROUND_WORDS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?<![\w/.@-])(_{1,2})(?=[^\s_])(?P<words>[^\n_]+?)(?<=[^\s_])\1(?![\w/@-]|\.\w)",
+        r"~~(?=\S)(?P<words>[^~\n]+?)(?<=\S)~~",
+        r"`(?P<words>[^`\n]+)`",
     )
 )
-LINK = re.compile(r"!?\[([^\[\]\n]+)\]\((https?://[^\s)\[]++)\)")
+BLANK_LINES = re.compile(r"\n{3,}")
+LINK = re.compile(r"!?\[([^\[\]\n]+)\]\((https?://[^\s()\[]*+(?:\([^\s()\[]*+\)[^\s()\[]*+)*+)\)")
+ADDRESS = regex.compile(
+    r"""(?V1x)
+    https?://
+    (?:(?!\*\*)[[!-~\w\p{M}]--["<>`|]])*
+    [[\w\p{M}/=&\#%+$@\-]--_]  # no mark ends it, nor what ends a sentence,
+    (?:(?<=\W(\*|_+)[[\w.\-]--_]+)\1)?  # but the second of two does: instagram.com/_anna_
+    """
+)
 STARS = re.compile(r"\*+|\n")
 NESTED = 30
 """Marks within marks deeper than this stay as they are."""
 
 
 def plain(text: str) -> str:
-    """Return the model's text without Markdown, which Instagram would show as it is typed."""
+    """Return the model's text without Markdown, which Instagram would show as it is typed; addresses keep theirs."""
     for _ in range(NESTED):
         before = text
-        text = _replaced(OF_LINES, LINK.sub(_link, text))
-        text = _replaced(IN_LINES, _unstarred(text)).strip()
+        text = LINK.sub(_link, text)
+        for pattern, replacement in OF_LINES:
+            text = pattern.sub(replacement, text)
+        text = BLANK_LINES.sub("\n\n", _unmarked(text)).strip()
         if text == before:
             break
     return text
 
 
-def _replaced(marks: Sequence[tuple[re.Pattern[str], Replacement]], text: str) -> str:
-    for pattern, replacement in marks:
-        text = pattern.sub(replacement, text)
+def _unmarked(text: str) -> str:
+    """Return the text without the marks around words, looked for where each address is veiled by as many letters."""
+    veiled = ADDRESS.sub(lambda found: "x" * len(found[0]), text)
+    finders: list[Finder] = [_stars, *(partial(_around_words, marks) for marks in AROUND_WORDS)]
+    for find in finders:
+        places = list(find(veiled))
+        text, veiled = _without(places, text), _without(places, veiled)
     return text
 
 
-def _unstarred(text: str) -> str:
-    """Return the text without the stars around *emphasis*: a run that opens, and the next as long that closes."""
+def _stars(text: str) -> Iterator[tuple[int, int]]:
+    """Return the places of the stars around *emphasis*: a run that opens, and the next as long that closes."""
     runs = list(STARS.finditer(text))
     partners: list[int | None] = []  # of each run, from the last to the first: the place of the one that closes it
     closing: dict[str, int] = {}
@@ -102,13 +118,29 @@ def _unstarred(text: str) -> str:
         elif before.strip() and not _wordy(after):
             closing[found[0]] = place
     partners.reverse()
-    pieces, end, place = [], 0, 0
+    place = 0
     while place < len(runs):
         partner = partners[place]
         if runs[place][0] != "\n" and partner is not None:
-            pieces += [text[end : runs[place].start()], text[runs[place].end() : runs[partner].start()]]
-            end, place = runs[partner].end(), partner
+            yield runs[place].span()
+            yield runs[partner].span()
+            place = partner
         place += 1
+
+
+def _around_words(marks: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    """Return the places of these marks around words."""
+    for found in marks.finditer(text):
+        yield found.start(), found.start("words")
+        yield found.end("words"), found.end()
+
+
+def _without(places: Sequence[tuple[int, int]], text: str) -> str:
+    """Return the text without what stands at these places, from left to right."""
+    pieces, end = [], 0
+    for start, stop in places:
+        pieces.append(text[end:start])
+        end = stop
     return "".join([*pieces, text[end:]])
 
 

@@ -98,6 +98,16 @@ def test_a_grapheme_too_big_for_a_message_is_cut_rather_than_lost():
         ("**3 * 4 = 12**", "3 * 4 = 12"),
         ("| a | b |\n|---|---|\n| 1 | 2 |", "a | b\n1 | 2"),
         ("---\nafter a rule", "after a rule"),
+        ("**https://x.com**", "https://x.com"),
+        ("*https://x.com/a_b*, _https://x.com/a_b_.", "https://x.com/a_b, https://x.com/a_b."),
+        ("**https://x.com**/**https://y.com**", "https://x.com/https://y.com"),
+        ("`https://x.com/a_b_c` ~~https://x.com/~a~~", "https://x.com/a_b_c https://x.com/~a"),
+        ("\uff0c**https://x.com**\uff0c", "\uff0chttps://x.com\uff0c"),
+        ("**Menu: https://x.com/?q=_a_&b=*1***", "Menu: https://x.com/?q=_a_&b=*1*"),
+        ("_At https://instagram.com/_anna.b_ now_", "At https://instagram.com/_anna.b_ now"),
+        ("*now* https://x.com/*a and *here*", "now https://x.com/*a and here"),
+        ("[menu](https://x.com/a_(b)_c)", "menu: https://x.com/a_(b)_c"),
+        ("([a](https://x.com/a), **[b](https://x.com/(b))**)", "(a: https://x.com/a, b: https://x.com/(b))"),
     ],
 )
 def test_markdown_becomes_the_plain_text_that_instagram_can_show(written, shown):
@@ -112,6 +122,11 @@ def test_markdown_becomes_the_plain_text_that_instagram_can_show(written, shown)
         "5 > 3 and 2 < 4",
         "mail me_at_home@example.com",
         "https://example.com/a_b_c*d",
+        "https://x.com/?q=_a_&b=1",
+        "https://shop.example/a_b_c?x=*1*&y=*2*",
+        "https://x.com/~~a~~/`b",
+        "https://instagram.com/__anna__ and https://instagram.com/anna_",
+        "[menu](https://x.com/a(b)",
         "a - b - c",
         "1. first\n2. second",
         "#1 in town",
@@ -126,7 +141,11 @@ def test_what_only_looks_like_markdown_stays(text):
 
 @pytest.mark.parametrize("end", ["", "x"])
 @pytest.mark.parametrize(
-    "again", ["*a ", "**a ", "_a ", "`a", "[a ", "[a](http://b", "> ", "# ", "|-", "| a", "* ", " ", "\n", "*_", "\n*"]
+    "again",
+    [
+        *("*a ", "**a ", "_a ", "`a", "[a ", "[a](http://b", "> ", "# ", "|-", "| a", "* ", " ", "\n", "*_", "\n*"),
+        *("http://", "http://* ", "_http://_a", "**http://a", "http://_a_ ", "[a](http://b(c)", "[a](http://(", "(b)"),
+    ],
 )
 def test_a_long_text_with_many_marks_holds_nobody_up(again, end):
     text = "a" + "\n" + again * (24_000 // len(again)) + end
@@ -139,8 +158,39 @@ def test_no_word_is_lost_of_marks_within_marks_without_end():
     assert "inside" in plain("*_" * 100 + "inside" + "_*" * 100)
 
 
+ADDRESSES = st.from_regex(r"https://x\.com/(?:(?!\*\*)[ab*_~?=&/.-]){0,20}z", fullmatch=True)
+
+
+@settings(max_examples=150)
+@given(
+    ADDRESSES,
+    st.sampled_from(["{}", "see {} there", "{}.", "({}),", "[menu]({})", "**b**: {} _c_"]),
+    st.sampled_from(["", "*", "**", "***", "_", "__", "~~", "`"]),
+)
+def test_no_mark_of_an_address_is_lost_whatever_stands_around_it(address, around, mark):
+    assert address in plain(f"{mark}{around.format(address)}{mark}")
+
+
 MARKS = st.sampled_from(
-    ["**", "*", "__", "_", "`", "# ", "- ", "* ", "> ", "[a](https://b.c)", "\n", " ", "x", "yz", "~~"]
+    [
+        "**",
+        "*",
+        "__",
+        "_",
+        "`",
+        "# ",
+        "- ",
+        "* ",
+        "> ",
+        "[a](https://b.c)",
+        "\n",
+        " ",
+        "x",
+        "yz",
+        "~~",
+        "https://_b",
+        "(",
+    ]
 )
 
 
