@@ -1,6 +1,7 @@
 """What a failed call to Instagram means beyond itself: the token service hears of it, the account is held.
 
-A dead token, a limit or a permission that is gone is a fact about the account, whichever call shows it.
+A dead token, a limit or a permission that is gone is a fact about the account, whichever read shows it. Not so what
+answers do well without, "seen", "typing" and profiles: they may be refused while messages are sent as ever.
 """
 
 from __future__ import annotations
@@ -8,19 +9,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
 
 from services.common.errors import BotError
 from services.common.graph import GraphFailure
+from services.responder.account import HoldReason
 from services.responder.answers import Consequence, consequence
 from services.responder.book import AccountBook
-from services.responder.outside import Instagram, Lent, Reading, Talk, Tokens, unheard
+from services.responder.outside import BreakerOpen, Instagram, Lent, Reading, Talk, Tokens, unheard
 from services.responder.times import Times
 
 log = structlog.get_logger(__name__)
+
+Resting = dict[str, int]
+"""Until when a call is left out, account by account."""
+ALL = ""
+"""Stands for every account: the limit was the app's."""
 
 
 @dataclass
@@ -39,13 +46,19 @@ class Faults:
 
     async def follow(self, what: Consequence, lent: Lent, failure: GraphFailure) -> None:
         """Report a refused token, which the token service probes before it believes; hold the account."""
-        if what.report and failure.error is not None:
-            try:
-                await self.tokens.reject(lent, failure.error)
-            except BotError as error:
-                log.warning("rejection_not_reported", account=lent.account, error=type(error).__name__)
+        if what.report:
+            await self.report(lent, failure)
         if what.hold is not None:
             await self.book.hold(lent.account, what.hold, for_ms=what.hold_for, whole_app=what.whole_app)
+
+    async def report(self, lent: Lent, failure: GraphFailure) -> None:
+        """Tell the token service what Instagram said of the token."""
+        if failure.error is None:
+            return
+        try:
+            await self.tokens.reject(lent, failure.error)
+        except BotError as error:
+            log.warning("rejection_not_reported", account=lent.account, error=type(error).__name__)
 
     async def heed(self, lent: Lent, failure: GraphFailure) -> None:
         """Do what follows from a failed call that was no message."""
@@ -54,6 +67,22 @@ class Faults:
         except BotError as error:
             log.warning("fault_not_heeded", account=lent.account, error=type(error).__name__)
 
+    async def spare(self, lent: Lent, failure: GraphFailure, resting: Resting) -> None:
+        """Have such calls rest for as long as the account would be held; of what they show, report a dead token alone.
+
+        The token service believes a dead token only when it has looked itself; a limit it would believe at once.
+        """
+        try:
+            what = await self.meaning(lent, failure)
+        except BotError as error:
+            log.warning("fault_not_heeded", account=lent.account, error=type(error).__name__)
+            return
+        if what.hold is not None:
+            log.info("calls_left_out", account=lent.account, error=what.result.error, seconds=what.hold_for / 1000)
+            resting[ALL if what.whole_app else lent.account] = self.book.clock.now() + what.hold_for
+        if what.hold is HoldReason.TOKEN_DEAD:
+            await self.report(lent, failure)
+
 
 @dataclass
 class HeededInstagram:
@@ -61,6 +90,8 @@ class HeededInstagram:
 
     instagram: Instagram
     faults: Faults
+    acts: Resting = field(default_factory=dict)
+    profiles: Resting = field(default_factory=dict)
 
     async def post_text(self, lent: Lent, person: str, text: str, *, human_agent: bool, within: float) -> str:
         """Send one message and return its mid; what a failure means for the part comes first: see post.py."""
@@ -72,7 +103,7 @@ class HeededInstagram:
 
     async def act(self, lent: Lent, person: str, action: Literal["mark_seen", "typing_on"]) -> None:
         """Show that the message was seen, or that an answer is being typed."""
-        async with self.heeded(lent):
+        async with self.spared(lent, self.acts):
             await self.instagram.act(lent, person, action)
 
     async def read(self, lent: Lent, person: str, *, waited: Callable[[float], None] = unheard) -> Reading | None:
@@ -87,7 +118,7 @@ class HeededInstagram:
 
     async def username(self, lent: Lent, person: str) -> str:
         """Return the person's username, empty when the profile is hidden."""
-        async with self.heeded(lent):
+        async with self.spared(lent, self.profiles):
             return await self.instagram.username(lent, person)
 
     @asynccontextmanager
@@ -97,4 +128,15 @@ class HeededInstagram:
             yield
         except GraphFailure as failure:
             await asyncio.shield(self.faults.heed(lent, failure))
+            raise
+
+    @asynccontextmanager
+    async def spared(self, lent: Lent, resting: Resting) -> AsyncIterator[None]:
+        """Leave out for a while what was refused. Nothing else waits for that: a send finds out by itself."""
+        if self.faults.book.clock.now() < max(resting.get(one, 0) for one in (lent.account, ALL)):
+            raise BreakerOpen("such a call was refused a moment ago")
+        try:
+            yield
+        except GraphFailure as failure:
+            await asyncio.shield(self.faults.spare(lent, failure, resting))
             raise
