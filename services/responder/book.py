@@ -188,9 +188,12 @@ class AccountBook:
 
     def lets_speak(self, row: Account) -> bool:
         """Whether a person's own words may go out, which a pause of the account does not stop."""
-        now, account = self.clock.now(), row.account
-        waits = (self.app_held_until, self.slow_until.get(account, 0), self.tokenless.get(account, 0))
-        return now >= max(*waits, row.hold_until if row.hold else 0)
+        return self.clock.now() >= max(self.left_alone_until(row), self.tokenless.get(row.account, 0))
+
+    def left_alone_until(self, row: Account) -> int:
+        """Until when nobody who can wait calls Instagram for this account: held or near a limit, or the app is."""
+        held = row.hold_until if row.hold else 0
+        return max(self.app_held_until, self.slow_until.get(row.account, 0), held)
 
     def no_token(self, account: str) -> None:
         """The token service is down: the account's conversations wait together, not each by its own back-off.

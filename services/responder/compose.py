@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from services.common import graph, life
 from services.common.database_url import SqliteFolder
 from services.common.errors import Unavailable
+from services.common.graph_errors import LIMITS
 from services.common.logs import configure_logs
 from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health, OpsServer
@@ -182,8 +183,8 @@ async def make_parts(
         store, book, settings.policy, alarm.wake, skipped=lambda why: metrics.skips.labels(why).inc(), times=times
     )
     people = People(store, book, settings.policy, times, alarm.wake, new_id)
-    unhurried = HeededInstagram(instagram.unhurried(), reading.faults)
-    gaps = Gaps(store, tokens, unhurried, deliver, metrics, settings.policy)
+    unhurried = HeededInstagram(instagram.unhurried(), reading.faults, spared=LIMITS)
+    gaps = Gaps(store, book, tokens, unhurried, deliver, metrics, settings.policy)
     upkeep = Upkeep(store, book, metrics, health, settings.retention_days * DAY)
     examiner = Examiner(store, writer, lambda: handovers.suspected)
     return Parts(deliver, people, gaps, claimer, upkeep, examiner, handovers)

@@ -16,6 +16,7 @@ import structlog
 
 from services.common.errors import BotError
 from services.common.graph import GraphFailure
+from services.common.graph_errors import Fault
 from services.responder.account import HoldReason
 from services.responder.answers import Consequence, consequence
 from services.responder.book import AccountBook
@@ -28,6 +29,7 @@ Resting = dict[str, int]
 """Until when a call is left out, account by account."""
 ALL = ""
 """Stands for every account: the limit was the app's."""
+ANY = frozenset(Fault)
 
 
 @dataclass
@@ -90,6 +92,10 @@ class HeededInstagram:
 
     instagram: Instagram
     faults: Faults
+    spared: frozenset[Fault] = (
+        frozenset()
+    )  # faults that a read may meet without anything but these reads waiting for it
+    reads: Resting = field(default_factory=dict)
     acts: Resting = field(default_factory=dict)
     profiles: Resting = field(default_factory=dict)
 
@@ -103,40 +109,37 @@ class HeededInstagram:
 
     async def act(self, lent: Lent, person: str, action: Literal["mark_seen", "typing_on"]) -> None:
         """Show that the message was seen, or that an answer is being typed."""
-        async with self.spared(lent, self.acts):
+        async with self.heeded(lent, self.acts, ANY):
             await self.instagram.act(lent, person, action)
 
     async def read(self, lent: Lent, person: str, *, waited: Callable[[float], None] = unheard) -> Reading | None:
         """Return the newest messages; None when Instagram lists no such conversation."""
-        async with self.heeded(lent):
+        async with self.heeded(lent, self.reads, self.spared):
             return await self.instagram.read(lent, person, waited=waited)
 
     async def talks(self, lent: Lent, *, since: int) -> list[Talk]:
         """Return the account's conversations that changed since then, the last active first."""
-        async with self.heeded(lent):
+        async with self.heeded(lent, self.reads, self.spared):
             return await self.instagram.talks(lent, since=since)
 
     async def username(self, lent: Lent, person: str) -> str:
         """Return the person's username, empty when the profile is hidden."""
-        async with self.spared(lent, self.profiles):
+        async with self.heeded(lent, self.profiles, ANY):
             return await self.instagram.username(lent, person)
 
     @asynccontextmanager
-    async def heeded(self, lent: Lent) -> AsyncIterator[None]:
-        """Heed a failure to the end, also when the caller has no more time for the answer."""
-        try:
-            yield
-        except GraphFailure as failure:
-            await asyncio.shield(self.faults.heed(lent, failure))
-            raise
+    async def heeded(self, lent: Lent, resting: Resting, spared: frozenset[Fault]) -> AsyncIterator[None]:
+        """Heed a failure to the end, also when the caller has no more time for the answer.
 
-    @asynccontextmanager
-    async def spared(self, lent: Lent, resting: Resting) -> AsyncIterator[None]:
-        """Leave out for a while what was refused. Nothing else waits for that: a send finds out by itself."""
+        For a fault that is spared, such calls are left out for a while, and nothing else: a send finds out by itself.
+        """
         if self.faults.book.clock.now() < max(resting.get(one, 0) for one in (lent.account, ALL)):
             raise BreakerOpen("such a call was refused a moment ago")
         try:
             yield
         except GraphFailure as failure:
-            await asyncio.shield(self.faults.spare(lent, failure, resting))
+            spare = failure.fault in spared
+            await asyncio.shield(
+                self.faults.spare(lent, failure, resting) if spare else self.faults.heed(lent, failure)
+            )
             raise

@@ -14,12 +14,13 @@ import structlog
 from services.common.account_state import AccountState
 from services.common.errors import BotError, Unavailable
 from services.common.graph import GraphFailure
-from services.responder.account import Account
+from services.responder.account import Account, HoldReason
+from services.responder.book import AccountBook
 from services.responder.deliver import Deliver
 from services.responder.incoming import Incoming, IncomingKind, Outcome
 from services.responder.message import Kind, key_of
 from services.responder.metrics import ResponderMetrics
-from services.responder.outside import BreakerOpen, Instagram, Lent, Shown, Talk, Tokens
+from services.responder.outside import AccountHeld, BreakerOpen, Instagram, Lent, Shown, Talk, Tokens
 from services.responder.ports import Store
 from services.responder.stubs import is_stub
 from services.responder.taps import tapped
@@ -58,6 +59,7 @@ class Gaps:
     """Compares recent messages with the store, account by account."""
 
     store: Store
+    book: AccountBook
     tokens: Tokens
     instagram: Instagram
     deliver: Deliver
@@ -95,6 +97,7 @@ class Gaps:
         """
         compared = self.compared.setdefault(self.hashed(account.account), Compared())
         async with compared.turn:
+            await self.stand_back(account)
             lent = await self.tokens.lend(account.account)
             now = self.store.clock.now()
             since = max(account.connected_at, now - self.policy.stale, compared.until)
@@ -107,8 +110,15 @@ class Gaps:
                 compared.talks = {one: at for one, at in compared.talks.items() if at >= compared.until}
         return missing
 
+    async def stand_back(self, account: Account) -> None:
+        """Raise AccountHeld while the account is held or near a limit: whoever can wait makes no calls then."""
+        row = await self.book.current(account.account)
+        if self.store.clock.now() < self.book.left_alone_until(row):
+            raise AccountHeld(row.hold or HoldReason.RATE_LIMITED)
+
     async def check_changed(self, account: Account, lent: Lent, talk: Talk, compared: Compared) -> int:
         """Record what is missing of one conversation, and remember that it was compared as it is now."""
+        await self.stand_back(account)
         now = self.store.clock.now()
         missing = await self.check_talk(account, lent, talk.person)
         if talk.updated_at < now - TOO_YOUNG:
@@ -163,7 +173,7 @@ def sorted_out(
 
 def nobodys(failure: BotError | TimeoutError) -> bool:
     """Whether a failure says nothing of its account: ours, or the token service's."""
-    return isinstance(failure, Unavailable) and not isinstance(failure, (GraphFailure, BreakerOpen))
+    return isinstance(failure, Unavailable) and not isinstance(failure, (GraphFailure, BreakerOpen, AccountHeld))
 
 
 def kind_of(one: Shown, account: Account) -> Kind:

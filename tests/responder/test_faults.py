@@ -1,5 +1,7 @@
 """A dead token, a limit or a permission that is gone is the account's, whichever read shows it, but no sign."""
 
+import itertools
+
 import pytest
 
 from services.responder.account import HoldReason
@@ -25,16 +27,17 @@ async def gaps(town):
 
 
 CALLS = {"read": look, "first contact": answer, "talks": gaps}
+LIMIT = "a limit of the account"
 FAULTS = {
     "a dead token": (graph_error(190, 463), HoldReason.TOKEN_DEAD, [(A, 190)]),
     "a login that is over": (graph_error(102), HoldReason.TOKEN_DEAD, [(A, 102)]),
     "a permission that is gone": (graph_error(10), HoldReason.ACCOUNT_LIMITED, [(A, 10)]),
-    "a limit of the account": (graph_error(613), HoldReason.RATE_LIMITED, []),
+    LIMIT: (graph_error(613), HoldReason.RATE_LIMITED, []),
 }
+PAIRS = [one for one in itertools.product(CALLS, FAULTS) if one != ("talks", LIMIT)]  # that one: see test_gaps.py
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("call", "fault"), PAIRS)
 async def test_a_fault_of_the_account_is_reported_and_holds_it_whichever_read_shows_it(file, call, fault):
     error, hold, rejected = FAULTS[fault]
     async with opened(file, gap_check=call == "first contact") as town:

@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from services.common.errors import NotConnected, Unavailable
+from services.common.graph_usage import Usage
+from services.responder.account import HoldReason
 from services.responder.gaps import Looked
 from services.responder.incoming import IncomingKind, Outcome, Verdict
 from services.responder.outside import Shown
@@ -268,6 +270,106 @@ async def test_a_message_that_cannot_be_recorded_yet_is_looked_for_again(town):
         await town.gaps.check_all(accounts)
     town.gaps.deliver.deliver = deliver
     assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=1)
+
+
+# --- accounts that Instagram is best not asked about ------------------------------------------------------------------
+
+
+async def lost(town):
+    """Have a message lost; return the accounts."""
+    town.instagram.put(A, ANNA, shown("lost", "are you open?", town.clock.now()))
+    town.clock.ms += 2 * MINUTE
+    return await ready(town)
+
+
+async def held(town):
+    await town.book.hold(A, HoldReason.RATE_LIMITED, for_ms=4 * HOUR)
+    return 4 * HOUR
+
+
+async def probed(town):
+    await town.book.hold(A, HoldReason.ACCOUNT_LIMITED, for_ms=MINUTE)
+    town.clock.ms += MINUTE
+    assert await town.book.may_work(A)
+    return MINUTE
+
+
+async def app_held(town):
+    await town.book.hold(B, HoldReason.RATE_LIMITED, for_ms=MINUTE, whole_app=True)
+    return MINUTE
+
+
+async def slowed(town):
+    town.book.heard(A, Usage(percent=100.0))
+    return MINUTE
+
+
+@pytest.mark.parametrize("how", [held, probed, app_held, slowed])
+async def test_the_gap_check_makes_no_call_for_an_account_that_is_held_or_near_a_limit(town, how):
+    accounts = await lost(town)
+    talks, calls = town.instagram.talks, []
+
+    async def listed(lent, *, since):
+        calls.append(town.clock.now())
+        return await talks(lent, since=since)
+
+    town.instagram.talks = listed
+    wait = await how(town)
+    assert await town.gaps.check_all(accounts) == Looked(accounts=0, messages=0, skipped=1)
+    town.clock.ms += wait - SECOND
+    assert (await town.gaps.check_all(accounts)).skipped == 1
+    assert calls == []
+    town.clock.ms += SECOND
+    assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=1)
+
+
+async def test_the_gap_check_stops_when_the_account_is_held_meanwhile(town):
+    await lost(town)
+    town.instagram.put(A, BEN, shown("m2", "hello", town.clock.now() - 2 * MINUTE, BEN))
+    read = town.instagram.read
+
+    async def holding(lent, person, **options):
+        await held(town)
+        return await read(lent, person, **options)
+
+    town.instagram.read = holding
+    assert (await town.gaps.check_all(await ready(town))).skipped == 1
+    assert len(town.instagram.reads) == 1
+
+
+@pytest.mark.parametrize("call", ["talks", "read"])
+@pytest.mark.parametrize("error", [graph_error(613), graph_error(80002), graph_error(4)])
+async def test_a_limit_that_the_gap_check_meets_keeps_no_answer_from_going_out(town, call, error):
+    accounts = await lost(town)
+    town.instagram.fails[call] = error
+    asked = await town.say("hello", person=BEN)
+    for _ in range(2):
+        await town.gaps.check_all(accounts)
+        await town.run(for_ms=62 * SECOND)
+    assert (await town.answered_by(asked)).startswith("reply")
+    assert town.clock.now() - asked.at < 3 * MINUTE
+    assert len(town.got(person=BEN)) == 1
+    assert (await town.store.accounts.get(A)).hold is None
+    assert town.book.app_held_until == 0
+
+
+@pytest.mark.parametrize(("error", "others"), [(graph_error(613), 1), (graph_error(4), 0)])
+async def test_a_limit_that_the_gap_check_meets_keeps_it_away_for_as_long_as_a_hold_would_run(file, error, others):
+    async with opened(file, connected=(A, B)) as town:
+        accounts = await lost(town)
+        town.instagram.fails["talks"] = error
+        assert (await town.gaps.check_all([one for one in accounts if one.account == A])).skipped == 1
+        town.instagram.fails = {}
+        town.clock.ms += 59 * SECOND
+        assert (await town.gaps.check_all(accounts)).accounts == others
+        town.clock.ms += SECOND
+        assert (await town.gaps.check_all(accounts)).accounts == 2
+
+
+async def test_a_block_that_the_gap_check_meets_holds_the_account(town):
+    town.instagram.fails["talks"] = graph_error(368)
+    await town.gaps.check_all(await lost(town))
+    assert (await town.store.accounts.get(A)).hold_until == town.clock.now() + 4 * HOUR
 
 
 # --- many accounts -------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from services.common.graph_errors import LIMITS
 from services.responder import ledger
 from services.responder.book import AccountBook
 from services.responder.compose_reply import Composer
@@ -113,7 +114,8 @@ class Town:
             store, self.book, self.worker, Alarm(self.clock.now), self.owner, LEASE, 4, self.stopping
         )
         self.people = People(store, self.book, policy, self.times, wake, self.new_id)
-        self.gaps = Gaps(store, tokens, reading, self.deliverer, self.metrics, policy)
+        unhurried = HeededInstagram(instagram, reading.faults, spared=LIMITS)
+        self.gaps = Gaps(store, self.book, tokens, unhurried, self.deliverer, self.metrics, policy)
 
     def new_id(self):
         return f"reply{next(self.outside.numbers)}"
