@@ -13,7 +13,7 @@ from services.common.errors import NotConnected, Unavailable, UnknownAccount
 from services.common.graph_usage import Usage
 from services.responder.account import Account, HoldReason
 from services.responder.answers import slow_for
-from services.responder.holds import UNPROBED, freed, healed, held, held_for
+from services.responder.holds import UNPROBED, freed, given_back, healed, held, held_for
 from services.responder.outside import KnownAccount, Lent, Tokens
 from services.responder.pauses import paused_at
 from services.responder.ports import Accounts, Clock
@@ -176,9 +176,7 @@ class AccountBook:
             if now < self.tokenless[account]:
                 return False
             self.no_token(account)
-        if row.hold is None:
-            return True
-        if row.hold in UNPROBED:
+        if row.hold is None or row.hold in UNPROBED:
             return True
         saved = await self.accounts.save(replace(row, hold_until=now + self.times.probe_every))
         self.seen.pop(account, None)
@@ -258,6 +256,12 @@ class AccountBook:
             if (await self.current(account)).hold is None:
                 log.info("account_released", account=account, reason=row.hold)
                 self.probing.pop(account, None)
+
+    async def give_back(self, account: str, probe: int | None) -> None:
+        """A probe had nothing to send, or met nothing that holds the account or frees it: the next may go at once."""
+        if probe is not None and self.probing.get(account) == probe:
+            del self.probing[account]
+            await self.change(account, lambda row: given_back(row, probe, now=self.clock.now()))
 
     def silent(self, row: Account) -> bool:
         """Whether the account's row keeps what is due there from being worked on."""

@@ -30,6 +30,12 @@ def freed(row: Account) -> Account:
     return replace(row, hold=None, hold_until=0, hold_step=0)
 
 
+def given_back(row: Account, probe: int, *, now: int) -> Account:
+    """Return the account with a probe given back that told nothing: the next one may go now."""
+    untold = row.hold is not None and row.hold_until == probe
+    return replace(row, hold_until=min(probe, now)) if untold else row
+
+
 def held_for(row: Account, *, now: int) -> HoldReason | None:
     """Why nothing but a probe is sent for the account now, None when nothing holds it."""
     over = now >= row.hold_until and row.hold in UNPROBED

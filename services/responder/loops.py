@@ -135,12 +135,15 @@ class Claimer:
     async def claim(self, account: str) -> Conversation | None:
         """Claim the account's next conversation, if anything of it may be worked on."""
         try:
-            if await self.book.may_work(account):
-                return await self.store.conversations.claim(account, self.owner, self.lease_ms)
-            return await self.claim_words(account)
+            if not await self.book.may_work(account):
+                return await self.claim_words(account)
+            row = await self.store.conversations.claim(account, self.owner, self.lease_ms)
         except SchemaTooNew:  # the newer igbot beside this one can read it, when the lease is over
             log.exception("claim_unreadable", account=account)
             return None
+        if row is None:
+            await self.book.give_back(account, self.book.probing.get(account))
+        return row
 
     async def claim_words(self, account: str) -> Conversation | None:
         """Claim a conversation in which a person's own words wait: they go out though the account is paused.
@@ -166,10 +169,11 @@ class Claimer:
         task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        """A worker is free again: ring for those that found none."""
-        del self.running[task]
+        """A worker is free again: ring for those that found none, and for whom its probe may have been given back."""
+        whose = self.running.pop(task)
         crowded, self.crowded = self.crowded, set()
-        for account in crowded:
+        _, seen = self.book.seen.get(whose, (0, None))
+        for account in crowded if seen is None or seen.hold is None else crowded | {whose}:
             self.alarm.ring(account)
 
     async def work(self, row: Conversation) -> None:

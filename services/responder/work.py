@@ -103,8 +103,7 @@ class Worker:
 
     async def pass_over(self, row: Conversation) -> None:
         """Take one step after the other."""
-        fence = row.fence
-        gone = False
+        fence, gone, probe = row.fence, False, self.book.probing.get(row.account)
         row = await self.settle_crash(row)
         for _ in range(MAX_STEPS):
             row = await self.carry_out(row)
@@ -122,6 +121,7 @@ class Worker:
                 if await self.store.conversations.save(step.row, release=True):
                     self.poster.reached("after_release")
                     self.book.goes_on(row.account)
+                    await self.book.give_back(row.account, probe)
                     return
                 row = await self.again(row, fence)
                 continue

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from services.responder import loops
+from services.responder.account import HoldReason
 from services.responder.loops import POLL, Alarm, Claimer, in_turn
 from services.responder.message import key_of
 from services.responder.model import Pending
 from services.responder.outside import Written
 from tests.responder.fakes import A, B
 from tests.responder.stores import a_row
-from tests.responder.town import ANNA, LEASE, SECOND, Outside, opened
+from tests.responder.town import ANNA, HOUR, LEASE, SECOND, Outside, opened
 
 
 @dataclass
@@ -58,6 +59,20 @@ async def test_a_message_is_worked_on_at_once_in_the_process_that_took_it(file, 
         await until(lambda: claimer.alarm.rung is not None)
         await town.say("hello")
         await until(lambda: town.got() == ["answer 1"])  # long before the poll
+
+
+async def test_a_held_accounts_next_conversation_probes_at_once_after_one_that_needed_no_message(file, monkeypatch):
+    monkeypatch.setattr(loops, "POLL", 30.0)
+    async with claiming(file, connected=(A,)) as (town, claimer):
+        people = [f"{6_900_000_000_000_100 + n}" for n in range(5)]
+        town.deliverer.wake = lambda _account, _at: None
+        for person in people:
+            await town.say("hello", person=person, at=town.clock.now() - 13 * HOUR)
+        await town.say("hello")
+        await town.book.hold(A, HoldReason.ACCOUNT_LIMITED, for_ms=0)
+        claimer.alarm.ring(A)
+        await until(lambda: town.got() == ["answer 1"])
+        assert all(not town.got(person) for person in people)
 
 
 async def test_what_another_replica_took_is_found_by_the_poll(file):

@@ -4,8 +4,8 @@ import pytest
 
 from services.responder.account import HoldReason
 from services.responder.servicer import conversation
-from tests.responder.fakes import A
-from tests.responder.town import ANNA, HOUR, MINUTE, SECOND, Outside, opened
+from tests.responder.fakes import A, graph_error
+from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, Outside, opened
 
 DEAD, LIMITED, SLOW = HoldReason.TOKEN_DEAD, HoldReason.ACCOUNT_LIMITED, HoldReason.RATE_LIMITED
 SHOWN = {DEAD: "token_dead", LIMITED: "account_limited", SLOW: "account_limited"}
@@ -88,6 +88,75 @@ async def test_a_probe_that_succeeds_ends_what_it_probed(town):
     await town.book.release(A)
     assert (await town.store.accounts.get(A)).hold is None
     assert town.book.probing == {}
+
+
+async def held_with(town, how, others):
+    """Hold the account with so many conversations due that need no message after all, and let Instagram heal."""
+    town.tokens.after_rejection = "active"
+    people = [f"{6_900_000_000_000_100 + n}" for n in range(others)]
+    town.instagram.always = graph_error(10)
+    for person in people:
+        await town.say("hello", person=person)
+    await town.run(for_ms=5 * SECOND)
+    if how == "stale":
+        town.clock.ms += 13 * HOUR
+    else:
+        for person in people:
+            await town.people.pause(account=A, person=person, until=0)
+    town.instagram.always = None
+    town.clock.ms += MINUTE
+    return people
+
+
+@pytest.mark.parametrize("how", ["stale", "paused"])
+async def test_a_conversation_that_needs_no_message_spends_no_probe(town, how):
+    people = await held_with(town, how, 20)
+    await town.say("and now?")
+    await town.run(for_ms=5 * SECOND)
+    assert len(town.got()) == 1
+    assert all(not town.got(person) for person in people)
+    assert (await town.store.accounts.get(A)).hold is None
+    assert town.book.probing == {}
+
+
+async def test_a_probe_that_meets_the_fault_again_is_spent(town):
+    await hold(town, LIMITED, MINUTE)
+    town.tokens.after_rejection = "active"
+    town.instagram.always = graph_error(10)
+    for person in (ANNA, BEN):
+        await town.say("hello", person=person)
+    await town.run(for_ms=5 * MINUTE)
+    assert len(town.instagram.posts) == 5
+
+
+async def test_a_conversation_that_was_under_way_before_the_probe_gives_none_back(town):
+    await town.say("hello")
+    await town.advance(SECOND)
+    town.clock.ms += SECOND
+    under_way = await town.claim()
+    await town.people.pause(account=A, person=ANNA, until=0)
+    await hold(town, LIMITED, MINUTE)
+    town.clock.ms += MINUTE
+    carry_out = town.worker.carry_out
+
+    async def slowly(row):
+        town.worker.carry_out = carry_out
+        assert await town.book.may_work(A)
+        return await carry_out(row)
+
+    town.worker.carry_out = slowly
+    await town.pass_over(under_way)
+    assert (await town.store.accounts.get(A)).hold_until == town.clock.now() + MINUTE
+    assert not await town.book.may_work(A)
+
+
+async def test_a_probe_for_which_there_was_no_conversation_after_all_is_given_back(town):
+    await town.say("hello")
+    await town.run()
+    await hold(town, LIMITED, MINUTE)
+    town.clock.ms += MINUTE
+    assert await town.claimer.claim(A) is None
+    assert await town.book.may_work(A)
 
 
 @pytest.mark.parametrize("later", [DEAD, LIMITED, SLOW])
