@@ -12,9 +12,10 @@ from functools import partial
 import structlog
 
 from services.common.account_state import AccountState
-from services.common.errors import BotError, Unavailable
+from services.common.errors import BotError, NotConnected, Unavailable
 from services.common.graph import GraphFailure
 from services.responder.account import Account, HoldReason
+from services.responder.answers import LATER
 from services.responder.book import AccountBook
 from services.responder.deliver import Deliver
 from services.responder.incoming import Incoming, IncomingKind, Outcome
@@ -51,6 +52,7 @@ class Compared:
 
     until: int = 0  # every conversation that changed before was compared
     talks: dict[bytes, int] = field(default_factory=dict)  # those that changed since -> their updated_at
+    unread: set[bytes] = field(default_factory=set)  # those that could not be compared the last time
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -94,6 +96,7 @@ class Gaps:
         """Record what is missing of one account; return how many messages that were.
 
         It may be stopped anywhere, or after so many conversations: the next check goes on with those that are left.
+        What keeps one from being compared keeps no other from it, and is raised at the end.
         """
         compared = self.compared.setdefault(self.hashed(account.account), Compared())
         async with compared.turn:
@@ -101,14 +104,38 @@ class Gaps:
             lent = await self.tokens.lend(account.account)
             now = self.store.clock.now()
             since = max(account.connected_at, now - self.policy.stale, compared.until)
+            compared.talks = {one: at for one, at in compared.talks.items() if at >= since}
             changed = [one for one in await self.instagram.talks(lent, since=since) if one.updated_at >= since]
-            changed.sort(key=lambda one: one.updated_at >= now - TOO_YOUNG)  # those will be looked at again anyway
             changed = [one for one in changed if compared.talks.get(self.hashed(one.person)) != one.updated_at]
-            missing = sum([await self.check_changed(account, lent, one, compared) for one in changed[:most]])
+            # Those that could not be read come last, and before them those that will be looked at again anyway.
+            changed.sort(
+                key=lambda one: (self.hashed(one.person) in compared.unread, one.updated_at >= now - TOO_YOUNG)
+            )
+            compared.unread &= {self.hashed(one.person) for one in changed}
+            missing, failure = await self.check_each(account, lent, changed[:most], compared)
+            if failure is not None:
+                raise failure
             if changed[:most] == changed:
                 compared.until = max(compared.until, now - LATE)
-                compared.talks = {one: at for one, at in compared.talks.items() if at >= compared.until}
         return missing
+
+    async def check_each(
+        self, account: Account, lent: Lent, talks: Sequence[Talk], compared: Compared
+    ) -> tuple[int, BotError | TimeoutError | None]:
+        """Return how many messages were missing, and the first failure; one that goes for all is raised at once."""
+        missing, first = 0, None
+        for talk in talks:
+            hashed = self.hashed(talk.person)
+            try:
+                missing += await self.check_changed(account, lent, talk, compared)
+                compared.unread.discard(hashed)
+            except (BotError, TimeoutError) as error:
+                compared.unread.add(hashed)
+                if not of_one_talk(error):
+                    raise
+                log.info("conversation_not_compared", account=account.account, error=str(error) or type(error).__name__)
+                first = first or error
+        return missing, first
 
     async def stand_back(self, account: Account) -> None:
         """Raise AccountHeld while the account is held or near a limit: whoever can wait makes no calls then."""
@@ -174,6 +201,13 @@ def sorted_out(
 def nobodys(failure: BotError | TimeoutError) -> bool:
     """Whether a failure says nothing of its account: ours, or the token service's."""
     return isinstance(failure, Unavailable) and not isinstance(failure, (GraphFailure, BreakerOpen, AccountHeld))
+
+
+def of_one_talk(failure: BotError | TimeoutError) -> bool:
+    """Whether the account's other conversations may be compared all the same."""
+    if isinstance(failure, GraphFailure):
+        return failure.fault not in LATER
+    return not isinstance(failure, (Unavailable, NotConnected))
 
 
 def kind_of(one: Shown, account: Account) -> Kind:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import re
+from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
@@ -270,6 +271,67 @@ async def test_a_message_that_cannot_be_recorded_yet_is_looked_for_again(town):
         await town.gaps.check_all(accounts)
     town.gaps.deliver.deliver = deliver
     assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=1)
+
+
+def unreadable(town, people, error):
+    """These people's conversations cannot be read; return whom the check tries to read from now on."""
+    read, tried = town.instagram.read, []
+
+    async def meet(lent, person, **options):
+        tried.append(person)
+        if person in people:
+            raise error
+        return await read(lent, person, **options)
+
+    town.instagram.read = meet
+    return tried
+
+
+async def lost_by(town, *people):
+    """Have a message of each lost, the last one's first in the list; return the accounts."""
+    for person in people:
+        town.instagram.put(A, person, shown(f"m{person}", "are you open?", town.clock.now(), person))
+    town.clock.ms += 2 * MINUTE
+    return await ready(town)
+
+
+@pytest.mark.parametrize("error", [graph_error(100, 2534015), graph_error(1, status=500), SILENCE, TimeoutError()])
+async def test_a_conversation_that_cannot_be_read_keeps_no_other_of_its_account_from_being_compared(town, error):
+    accounts = await lost_by(town, ANNA, BEN)
+    unreadable(town, {ANNA}, error)
+    assert await town.gaps.check_all(accounts) == Looked(accounts=0, messages=0, skipped=1)
+    assert town.metric("igbot_gap_messages_total") == 1
+    assert await town.row(BEN) is not None
+
+
+async def test_a_conversation_that_could_not_be_read_is_looked_at_again_however_long_that_takes(town):
+    accounts = await lost_by(town, ANNA, BEN)
+    bad = {ANNA}
+    tried = unreadable(town, bad, graph_error(100, 2534015))
+    for _ in range(3):
+        assert (await town.gaps.check_all(accounts)).skipped == 1
+        town.clock.ms += HOUR
+    bad.clear()
+    assert await town.gaps.check_all(accounts) == Looked(accounts=1, messages=1)
+    assert tried == [ANNA, BEN, ANNA, ANNA, ANNA]
+
+
+async def test_conversations_that_cannot_be_read_take_no_others_place_in_the_next_round(town):
+    people = [f"{6_900_000_000_000_100 + n}" for n in range(4)]
+    accounts = await lost_by(town, *people)
+    tried = unreadable(town, set(people[:2]), graph_error(100, 2534015))
+    for _ in range(3):
+        await town.gaps.check_all(accounts, most=2)
+    assert tried == [*people, *people[:2]]
+
+
+@pytest.mark.parametrize("error", [graph_error(190), graph_error(613), graph_error(368), Unavailable("the store")])
+async def test_a_check_that_meets_what_fails_for_the_whole_account_makes_no_further_call(town, error):
+    accounts = await lost_by(town, ANNA, BEN)
+    tried = unreadable(town, {ANNA, BEN}, error)
+    with suppress(Unavailable):
+        await town.gaps.check_all(accounts)
+    assert tried == [ANNA]
 
 
 # --- accounts that Instagram is best not asked about ------------------------------------------------------------------
