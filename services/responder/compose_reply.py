@@ -69,10 +69,18 @@ class Composer:
         if corrected != row:
             return corrected
         typing = self.show(row, lent)
+        naming = asyncio.create_task(self.named(row, lent))
         try:
-            row, (text, fallback, spent) = await asyncio.gather(self.named(row, lent), self.text(row, asked))
+            text, fallback, spent = await self.text(row, asked)
+            row = await naming
+        except BotError:
+            named = await naming
+            if named != row:  # so that no further try reads the profile again
+                await self.store.conversations.save(named)
+            raise
         finally:
             typing.cancel()
+            naming.cancel()
         if row.username and row.username.casefold() in self.book.usernames:
             return skipped(row, answers, Skip.OWN_ACCOUNT)
         return Draft(replace(self.reply(row, answers, text, final=final), fallback=fallback), row, spent)

@@ -75,7 +75,11 @@ class Poster:
         await self.pace(row.account)
         began = self.monotonic()
         while True:
-            begun = await self.tested(row, draft, fence)
+            try:
+                begun = await self.tested(row, draft, fence)
+            except AccountHeld:
+                await self.store.conversations.save(row)  # the text goes, what was learned of the person stays
+                raise
             if isinstance(begun, Void):
                 return await self.give_up(row, begun, fence)
             self.reached("before_begin")

@@ -2,7 +2,9 @@
 
 import pytest
 
+from services.responder.account import HoldReason
 from services.responder.compose_reply import confirmation
+from services.responder.outside import ModelDown
 from services.responder.times import DAY, Policy
 from services.responder.words import MAX_BYTES
 from tests.responder.fakes import SILENCE, A, B
@@ -69,6 +71,32 @@ async def test_a_name_that_was_read_is_kept_for_a_day_also_when_it_cannot_be_rea
             await town.advance(3 * SECOND)
             assert await town.answered_by(message) == "own_account"
         assert town.got() == []
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("how", ["the model is down", "the account is held"])
+async def test_a_profile_is_not_read_again_by_each_try_of_a_reply_that_is_put_off(town, how, refused):
+    asked = []
+
+    async def username(lent, person):
+        asked.append(person)
+        if refused:
+            raise SILENCE
+        return "somebody"
+
+    async def hold():
+        await town.book.hold(A, HoldReason.RATE_LIMITED, for_ms=SECOND)
+
+    town.instagram.username = username
+    if how == "the model is down":
+        town.writer.script = [ModelDown("down")] * 4
+    else:
+        town.writer.meanwhile = [hold] * 4
+    await town.say("hello")
+    await town.run(for_ms=50 * SECOND)
+    assert len(town.writer.prompts) == 5
+    assert town.got() == ["answer 5"]
+    assert asked == [ANNA]
 
 
 @pytest.mark.parametrize("half", ["\ud83d", "\x00"])
