@@ -92,9 +92,7 @@ class HeededInstagram:
 
     instagram: Instagram
     faults: Faults
-    spared: frozenset[Fault] = (
-        frozenset()
-    )  # faults that a read may meet without anything but these reads waiting for it
+    spared: frozenset[Fault] = frozenset()  # a read that meets one of these makes nothing wait but such reads
     reads: Resting = field(default_factory=dict)
     acts: Resting = field(default_factory=dict)
     profiles: Resting = field(default_factory=dict)
