@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from services.common.account_state import AccountState
-from services.responder import ending, ledger, record
+from services.responder import echoes, ending, ledger, record
 from services.responder.account import Account
 from services.responder.holds import held_for, wait_of
 from services.responder.message import HUMAN, Author
@@ -85,7 +85,7 @@ def next_step(row: Conversation, account: Account, *, now: int, times: Times, po
     if resumed != row:
         return Change(resumed)
     if row.undecided:
-        decided = record.decide_echoes(row, now=now, times=times, policy=policy)
+        decided = echoes.decide(row, now=now, times=times, policy=policy)
         if decided != row:
             return Change(decided)
     settled, ended = ending.settled_apart(row)

@@ -1,7 +1,7 @@
 """Deliver: each event is stored once and changes its conversation's row once, in whatever order it comes.
 
 It may be stopped between any two lines and called again: messages are inserted under their key, and the rules of
-record.py give the same row for an event that was applied before.
+record.py and echoes.py give the same row for an event that was applied before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import structlog
 from msgspec.structs import replace
 
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
-from services.responder import ledger, record, taps
+from services.responder import echoes, ledger, record, taps
 from services.responder.account import Account
 from services.responder.book import AccountBook
 from services.responder.corrections import Corrections
@@ -280,7 +280,7 @@ class Deliver:
         if is_outgoing(event, account):
             if event.kind is IncomingKind.POSTBACK:
                 return row
-            return record.echo(row, as_echo(event, message), now=now, times=self.times, policy=self.policy)
+            return echoes.take_in(row, as_echo(event, message), now=now, times=self.times, policy=self.policy)
         if message.taken_back:
             return record.taken_back_before(row, message, now=now)
         if not answerable(event):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
-from services.responder import record
+from services.responder import echoes
 from services.responder.account import Account
 from services.responder.message import Author, Kind, Message, key_of
 from services.responder.metrics import Skip
@@ -56,5 +56,5 @@ def greeted(
     for one in sorted(shown, key=lambda each: each.at):
         typed = one.sender in ours and one.mid not in owned and one.at > row.erased_at
         if typed and now - one.at < policy.takeover:
-            row = record.human(row, one.mid, one.at, now=now, policy=policy)
+            row = echoes.human(row, one.mid, one.at, now=now, policy=policy)
     return row

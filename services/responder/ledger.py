@@ -133,6 +133,13 @@ def drop_unsent(row: Conversation) -> Conversation:
     return drop_rest(row, row.reply.id)
 
 
+def silenced(row: Conversation) -> Conversation:
+    """Give up what the bot had not sent yet; a person's own words go on."""
+    if row.reply is None or row.reply.author is Author.HUMAN:
+        return row
+    return drop_unsent(row)
+
+
 def drop_rest(row: Conversation, reply_id: str) -> Conversation:
     """After a refused or held part nothing more of this reply goes out."""
     if row.reply is None or row.reply.id != reply_id:

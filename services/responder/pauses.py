@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from services.responder import ledger, record
+from services.responder import ledger
 from services.responder.account import Account
 from services.responder.model import FOREVER, Conversation, Pause, Pending, Wait
 
@@ -24,7 +24,7 @@ def paused_until(*whose: Conversation | Account, now: int) -> int:
 
 def pause(row: Conversation, *, until: int, now: int) -> Conversation:
     """An operator silences the bot in this conversation; `until` 0 means until somebody resumes."""
-    row = replace(record.silenced(row), version=row.version + 1)
+    row = replace(ledger.silenced(row), version=row.version + 1)
     return replace(row, pauses=(*row.pauses, begun(until, now)), due_at=now, waiting_for=None)
 
 

@@ -126,7 +126,7 @@ class People:
         async for row in self.rows(account):
             if row.due_at is not None:
                 with suppress(NotFound):  # erased meanwhile
-                    await self.change(row, lambda one: replace(record.silenced(one), version=one.version + 1))
+                    await self.change(row, lambda one: replace(ledger.silenced(one), version=one.version + 1))
 
     async def resume(self, *, account: str, person: str, answer_pending: bool) -> int:
         """End the pauses of a person, an account or everybody; return how many rows changed."""

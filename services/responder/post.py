@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from services.common.errors import BotError, Unavailable
 from services.common.graph import GraphFailure
-from services.responder import ledger, pauses, posted, record, sending
+from services.responder import echoes, ledger, pauses, posted, sending
 from services.responder.account import Account, HoldReason
 from services.responder.answers import Consequence
 from services.responder.book import AccountBook
@@ -195,7 +195,7 @@ class Poster:
             changed = posted.record_post(now_row, reply.id, part.n, part.attempt, result, now=now, times=self.times)
             if changed is None:
                 return None
-            changed = record.decide_echoes(changed, now=now, times=self.times, policy=self.policy)
+            changed = echoes.decide(changed, now=now, times=self.times, policy=self.policy)
             return changed if changed.fence == row.fence else replace(changed, due_at=now)
 
         return await self.write(row, rule)
