@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from services.responder.ledger import drop_unsent, without_ready
+from services.responder.ledger import drop_unsent, with_part, without_ready
 from services.responder.message import HUMAN, Author
 from services.responder.metrics import ReplyOutcome
 from services.responder.model import Conversation, Handover, Mark, NeedsPerson, Part, PartState, Pending, Reply
@@ -33,6 +33,22 @@ def closed(reply: Reply) -> Reply:
     """Return the reply as it goes into `sends`."""
     outcome = outcome_of(reply)
     return replace(reply, outcome=outcome, unsettled=outcome is ReplyOutcome.UNSETTLED)
+
+
+def given_up(reply: Reply, n: int) -> Reply | None:
+    """Return a finished reply with a held part dropped, as a person decided; None when it is not held any more."""
+    part = reply.parts[n]
+    if part.state is not PartState.HELD:
+        return None
+    return closed(with_part(reply, replace(part, state=PartState.DROPPED)))
+
+
+def proved(reply: Reply, n: int, mid: str) -> Reply | None:
+    """Return a finished reply with a part sent that was given up, as its echo proves; None when another was faster."""
+    part = reply.parts[n]
+    if part.state not in {PartState.HELD, PartState.DROPPED}:
+        return None
+    return closed(with_part(reply, replace(part, state=PartState.SENT, mid=mid, error="")))
 
 
 def clear(row: Conversation) -> Conversation:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-
-from msgspec.structs import replace
+from functools import partial
 
 from services.responder import ending, ledger
 from services.responder.incoming import Incoming
@@ -34,21 +33,19 @@ class LateEchoes:
         if not strangers:
             return set()
         in_row = {one.id for one in ledger.replies_in(row)}
-        recent = await self.sends.of(row.account, row.person, RECENT)
-        replies = {one.id: one for one in recent if one.id not in in_row}
-        replies |= {one.id: one for one in await self.held(row) if one.id not in in_row}
-        placed = {}
+        known = (*await self.sends.of(row.account, row.person, RECENT), *await self.held(row))
+        replies = {one.id: one for one in known if one.id not in in_row}
+        placed = set()
         for echo in strangers:
             found = self.meant(replies.values(), echo)
             if found is None:
                 continue
             reply, part = found
-            sent = replace(part, state=PartState.SENT, mid=echo.mid, error="")
-            replies[reply.id] = ending.closed(ledger.with_part(reply, sent))
-            placed[echo.mid] = reply.id
-        for one in dict.fromkeys(placed.values()):
-            await self.sends.put(replies[one])
-        return set(placed)
+            settled = await self.sends.change(reply.id, partial(ending.proved, n=part.n, mid=echo.mid))
+            if settled is not None:
+                replies[reply.id] = settled
+                placed.add(echo.mid)
+        return placed
 
     async def held(self, row: Conversation) -> list[Reply]:
         """Return the row's held replies, as `sends` has them."""

@@ -8,6 +8,7 @@ from services.responder.codec import REPLY, SCHEMA
 from services.responder.model import PartState, Reply
 from services.responder.mongo_link import Document, MongoLink
 from services.responder.mongo_schema import SENDS
+from services.responder.ports import ReplyRule
 
 
 class MongoSends:
@@ -27,6 +28,22 @@ class MongoSends:
             change = {"$setOnInsert": fields_of(reply) | {"schema": SCHEMA}}
         async with self.link.use(SENDS) as rows:
             await rows.update_one({"_id": reply.id}, change, upsert=True)
+
+    async def change(self, reply_id: str, rule: ReplyRule) -> Reply | None:
+        """Change what is stored by a rule, at once; return that. None: it is gone, or the rule changes nothing.
+
+        The write asks for the parts as they were read: what changes a finished reply changes a part of it.
+        """
+        while True:
+            async with self.link.use(SENDS) as rows:
+                found = await rows.find_one({"_id": reply_id})
+                changed = rule(REPLY.from_fields(found)) if found else None
+                if found is None or changed is None:
+                    return None
+                as_read = {"_id": reply_id, "parts": found["parts"]}
+                written = await rows.update_one(as_read, {"$set": fields_of(changed), "$max": {"schema": SCHEMA}})
+            if written.matched_count:
+                return changed
 
     async def get(self, reply_id: str) -> Reply | None:
         """Return one."""

@@ -198,10 +198,11 @@ class People:
                 return record.with_words(record.with_room(one, now, self.times), again, now)
 
             await self.hand_in(row, again.id, said_again)
-        settled = ending.closed(ledger.with_part(reply, replace(reply.parts[part], state=PartState.DROPPED)))
-        if not any(one.state is PartState.HELD for one in settled.parts):
+        # Its echo may have come while the person decided: then it is sent, and stays so.
+        await self.store.sends.change(reply_id, lambda found: ending.given_up(found, part))
+        settled = await self.store.sends.get(reply_id)
+        if settled is None or not any(one.state is PartState.HELD for one in settled.parts):
             await self.change(row, lambda one: replace(one, held=tuple(each for each in one.held if each != reply_id)))
-        await self.store.sends.put(settled)
 
     # --- a person's own words --------------------------------------------------------------------------------------
 

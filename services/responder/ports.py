@@ -14,6 +14,7 @@ from services.responder.message import Message, Stored
 from services.responder.model import Conversation, Figures, Mark, Reply
 
 Rule = Callable[[Sequence[Message]], Conversation]
+ReplyRule = Callable[[Reply], Reply | None]
 """What makes a conversation's row of the messages that were just stored for it."""
 
 
@@ -105,6 +106,10 @@ class Sends(Protocol):
 
     async def put(self, reply: Reply) -> None:
         """Store or replace by id. An unsettled one replaces nothing: what is there already knows more."""
+        ...
+
+    async def change(self, reply_id: str, rule: ReplyRule) -> Reply | None:
+        """Change what is stored by a rule, at once; return that. None: it is gone, or the rule changes nothing."""
         ...
 
     async def get(self, reply_id: str) -> Reply | None:

@@ -8,6 +8,7 @@ from sqlite3 import Connection, Row
 from services.common.sqlite import SqliteFile
 from services.responder.codec import REPLY
 from services.responder.model import PartState, Reply
+from services.responder.ports import ReplyRule
 
 INSERT = """
     INSERT INTO sends (id, account, person, created_at, held, worded, doc) VALUES (?, ?, ?, ?, ?, ?, ?)"""
@@ -34,6 +35,18 @@ class SqliteSends:
     async def put(self, reply: Reply) -> None:
         """Store or replace by id. An unsettled one replaces nothing: what is there already knows more."""
         await self.file.write(lambda db: put(db, reply))
+
+    async def change(self, reply_id: str, rule: ReplyRule) -> Reply | None:
+        """Change what is stored by a rule, at once; return that. None: it is gone, or the rule changes nothing."""
+
+        def write(db: Connection) -> Reply | None:
+            row = db.execute(GET, (reply_id,)).fetchone()
+            changed = rule(REPLY.from_json(row["doc"])) if row else None
+            if changed is not None:
+                put(db, changed)
+            return changed
+
+        return await self.file.write(write)
 
     async def get(self, reply_id: str) -> Reply | None:
         """Return one."""

@@ -189,6 +189,14 @@ class MemorySends:
         if not reply.unsettled or reply.id not in self.store.replies:
             self.store.replies[reply.id] = reply
 
+    async def change(self, reply_id, rule):
+        await self.store.gates.passed("put")
+        found = self.store.replies.get(reply_id)
+        changed = rule(found) if found else None
+        if changed is not None:
+            self.store.replies[reply_id] = changed
+        return changed
+
     async def get(self, reply_id):
         return self.store.replies.get(reply_id)
 

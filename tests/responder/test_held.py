@@ -281,3 +281,45 @@ async def test_an_echo_is_of_the_part_in_the_row_rather_than_of_one_that_was_giv
     await town.run(for_ms=5 * MINUTE)
     assert town.got() == [first, second]
     assert (await saying).outcome == "sent"
+
+
+@pytest.mark.parametrize("decision", ["drop", "resend"])
+async def test_an_echo_that_comes_while_a_person_decides_settles_the_part_for_good(town, decision, monkeypatch):
+    await hold_one(town)
+    (held,) = await town.people.held(A)
+    change = town.store.sends.change
+
+    async def echoed_first(reply_id, rule):
+        monkeypatch.setattr(town.store.sends, "change", change)
+        await town.echo("original", "answer 1", at=held.parts[0].sending_at)
+        return await change(reply_id, rule)
+
+    monkeypatch.setattr(town.store.sends, "change", echoed_first)
+    await town.people.resolve(held.id, 0, decision)
+    settled = await town.store.sends.get(held.id)
+    assert (settled.outcome, settled.parts[0].mid) == ("sent", "original")
+    assert ((await town.row()).held, (await town.row()).pauses) == ((), ())
+
+
+async def test_a_part_that_a_person_sends_again_while_the_echo_of_another_comes_is_held_no_more(town, monkeypatch):
+    town.writer.script = ["a" * 900 + ".\n\n" + "b" * 900]
+    await town.say("hello")
+    await town.advance(2 * SECOND)
+    (reply,) = (await town.people.get(A, ANNA)).replies
+    both = tuple(replace(one, state=PartState.HELD, mid="", unreadable_since=1) for one in reply.parts)
+    await town.store.sends.put(replace(reply, parts=both, outcome="held"))
+    row = await town.row()
+    await town.store.conversations.save(replace(row, held=(reply.id,)))
+    change = town.store.sends.change
+
+    async def decided_first(reply_id, rule):
+        monkeypatch.setattr(town.store.sends, "change", change)
+        await town.people.resolve(reply.id, 1, "drop")
+        return await change(reply_id, rule)
+
+    monkeypatch.setattr(town.store.sends, "change", decided_first)
+    await town.echo("late", both[0].text, at=both[0].sending_at)
+    assert await town.people.held(A) == []
+    settled = await town.store.sends.get(reply.id)
+    assert [str(one.state) for one in settled.parts] == ["sent", "dropped"]
+    assert (await town.row()).held == ()

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from services.responder.account import HoldReason
 from services.responder.message import Attached, Kind
 from services.responder.model import PartState, Pause
-from services.responder.ports import Store
+from services.responder.ports import ReplyRule, Store
 from tests.responder.conftest import OpenStore
 from tests.responder.stores import ACCOUNT, OTHER, PERSON, a_message, a_part, a_reply, a_row, a_stub, an_account
 
@@ -31,6 +31,29 @@ class TestSends:
         await store.sends.put(replace(settled, unsettled=True, parts=(a_part(state=PartState.UNKNOWN),)))
         assert await store.sends.get(settled.id) == settled
         assert await store.sends.owns(ACCOUNT, "ours")
+
+    async def test_a_rule_changes_what_is_stored_at_once(self, store: Store) -> None:
+        held = a_reply(parts=(a_part(0, state=PartState.HELD), a_part(1, state=PartState.HELD)))
+        await store.sends.put(held)
+
+        def sent(n: int) -> ReplyRule:
+            part = a_part(n, state=PartState.SENT, mid=f"mid{n}")
+            return lambda found: replace(found, parts=tuple(part if one.n == n else one for one in found.parts))
+
+        changed = await asyncio.gather(*(store.sends.change(held.id, sent(n)) for n in (0, 1)))
+        assert None not in changed
+        found = await store.sends.get(held.id)
+        assert found is not None
+        assert [(one.state, one.mid) for one in found.parts] == [(PartState.SENT, "mid0"), (PartState.SENT, "mid1")]
+        assert [await store.sends.owns(ACCOUNT, mid) for mid in ("mid0", "mid1")] == [True, True]
+        assert await store.sends.held() == []
+
+    async def test_a_rule_changes_nothing_that_it_leaves_or_that_is_gone(self, store: Store) -> None:
+        await store.sends.put(a_reply())
+        assert await store.sends.change("r1", lambda _: None) is None
+        assert await store.sends.get("r1") == a_reply()
+        assert await store.sends.change("gone", lambda found: found) is None
+        assert await store.sends.get("gone") is None
 
     async def test_an_account_owns_the_mids_of_its_parts(self, store: Store) -> None:
         parts = (a_part(0, mid="a"), a_part(1, mid="b"), a_part(2))
