@@ -85,7 +85,8 @@ async def test_the_second_part_of_a_persons_words_goes_out_although_the_customer
     assert [text[0] for text in town.got()] == ["a", "b"]
 
 
-async def test_words_that_made_way_and_never_arrived_are_held_and_can_be_sent_again(town):
+async def words_that_made_way(town):
+    """A person's words, as they are held: no part arrived, and the bot answered something newer meanwhile."""
     await town.say("hello")
     town.instagram.script = [SILENCE]
     town.instagram.unreadable = True
@@ -98,6 +99,11 @@ async def test_words_that_made_way_and_never_arrived_are_held_and_can_be_sent_ag
         town.instagram.unreadable = False
         await town.run(for_ms=20 * MINUTE)
     (held,) = await town.people.held(A)
+    return held
+
+
+async def test_words_that_made_way_and_never_arrived_are_held_and_can_be_sent_again(town):
+    held = await words_that_made_way(town)
     assert [str(part.state) for part in held.parts] == ["held", "held"]
     for n in (0, 1):
         await town.people.resolve(held.id, n, "resend")
@@ -126,17 +132,7 @@ async def test_a_held_part_that_is_sent_again_in_vain_is_listed_again(town):
 
 
 async def test_one_of_two_held_parts_keeps_the_conversation_held(town):
-    await town.say("hello")
-    town.instagram.script = [SILENCE]
-    town.instagram.unreadable = True
-    async with saying(town, LONG):
-        await town.work()
-        await town.people.resume(account=A, person=ANNA, answer_pending=False)
-        await town.say("anybody?")
-        await town.run(for_ms=2 * MINUTE)
-        town.instagram.unreadable = False
-        await town.run(for_ms=20 * MINUTE)
-    (held,) = await town.people.held(A)
+    held = await words_that_made_way(town)
     await town.people.resolve(held.id, 0, "drop")
     assert (await town.row()).held == (held.id,)
     await town.people.resolve(held.id, 1, "drop")
