@@ -7,6 +7,7 @@ connections are closed, old ones dropped), `to PORT` (new connections lead to an
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import sys
@@ -77,11 +78,20 @@ class Proxy:
                 self.drop(writer)
 
 
+def hear(proxy):
+    """Do what was told since the last time: several lines may have come at once, and a buffer would keep the later."""
+    lines = os.read(sys.stdin.fileno(), 65536)
+    if not lines:
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+    for line in lines.decode().splitlines():
+        proxy.told(line)
+
+
 async def main():
     proxy = Proxy(int(sys.argv[2]))
     await asyncio.start_server(proxy.serve, "127.0.0.1", int(sys.argv[1]))
     loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin, lambda: proxy.told(sys.stdin.readline()))
+    loop.add_reader(sys.stdin, hear, proxy)
     print("ready", flush=True)
     await asyncio.Event().wait()
 
