@@ -150,26 +150,19 @@ async def outcome(back: Return, invite: str, doorkeeper: Doorkeeper, tokens: Tok
 
 
 async def trade_invited(code: str, invite: str, browser: str, doorkeeper: Doorkeeper, tokens: Tokens) -> Ending:
-    """Trade a code for an invitation's one account: the invitation is gone meanwhile, and comes back if that fails."""
-    left = await doorkeeper.take(invite, browser)
-    if left is None:
+    """Trade a code for an invitation's one account: nobody else can meanwhile, and only success uses it up."""
+    if not await doorkeeper.take(invite, browser):
         return Ending(Page.INVITE_USED)
     used = False
     try:
         ending = await trade(code, tokens)
         used = ending.page is Page.CONNECTED
     finally:
-        if not used:
-            await give_back(invite, browser, left, doorkeeper)
+        try:
+            await (doorkeeper.spend(invite) if used else doorkeeper.give_back(invite))
+        except Unavailable:
+            log.warning("invitation_not_settled", used=used)  # the same browser may use it again in two minutes
     return ending
-
-
-async def give_back(invite: str, browser: str, left: float, doorkeeper: Doorkeeper) -> None:
-    """Let the owner try again; if Redis is away just then, they need a new invitation."""
-    try:
-        await doorkeeper.give_back(invite, browser, left)
-    except Unavailable:
-        log.warning("invitation_lost", advice="make a new one: igbot accounts invite")
 
 
 async def trade(code: str, tokens: Tokens) -> Ending:

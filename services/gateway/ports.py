@@ -204,11 +204,14 @@ class Doorkeeper(Protocol):
     async def claim(self, invite: str, browser: str) -> float | None:
         """Return the seconds that an invitation (by its digest) is good for its first browser; None for any other."""
 
-    async def take(self, invite: str, browser: str) -> float | None:
-        """Take an invitation that is this browser's, so that nobody else can; return the seconds that it had left."""
+    async def take(self, invite: str, browser: str) -> bool:
+        """Take an invitation that is this browser's, so that nobody else can for two minutes; say whether that went."""
 
-    async def give_back(self, invite: str, browser: str, seconds: float) -> None:
-        """Make an invitation good again for this browser: no account was connected with it."""
+    async def give_back(self, invite: str) -> None:
+        """Make an invitation good again: no account was connected with it."""
+
+    async def spend(self, invite: str) -> None:
+        """End an invitation: its account is connected."""
 
 
 class ConnectFault(StrEnum):

@@ -35,12 +35,13 @@ if owner == '' then redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL') owner = ARGV[
 if owner == ARGV[1] then return redis.call('PTTL', KEYS[1]) end
 return 0
 """
+# The invitation itself stays until its account is connected: this reply may be lost, or who asked may die.
 TAKE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local left = redis.call('PTTL', KEYS[1])
-redis.call('DEL', KEYS[1])
-return left
+if redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 1 end
+return 0
 """
+TAKEN_MS = 120_000  # longer than an account takes to be connected
 # One step: between a look and a count, requests that come side by side would all be within the limit.
 COUNT = """
 local before = tonumber(redis.call('GET', KEYS[1]) or 0)
@@ -116,16 +117,29 @@ class RedisDoorkeeper:
         The first browser makes it its own.
         """
         async with ours():
-            left = int(await self.claim_script(keys=[f"{self.prefix}invite:{invite}"], args=[browser]))
+            left = int(await self.claim_script(keys=[self.invite_key(invite)], args=[browser]))
         return left / 1000 if left > 0 else None
 
-    async def take(self, invite: str, browser: str) -> float | None:
-        """Take an invitation that is this browser's, so that nobody else can; return the seconds that it had left."""
+    async def take(self, invite: str, browser: str) -> bool:
+        """Take an invitation that is this browser's, so that nobody else can for two minutes; say whether that went."""
+        keys = [self.invite_key(invite), self.taken_key(invite)]
         async with ours():
-            left = int(await self.take_script(keys=[f"{self.prefix}invite:{invite}"], args=[browser]))
-        return left / 1000 if left > 0 else None
+            return bool(await self.take_script(keys=keys, args=[browser, TAKEN_MS]))
 
-    async def give_back(self, invite: str, browser: str, seconds: float) -> None:
-        """Make an invitation good again for this browser: no account was connected with it."""
+    async def give_back(self, invite: str) -> None:
+        """Make an invitation good again: no account was connected with it."""
         async with ours():
-            await self.client.set(f"{self.prefix}invite:{invite}", browser, px=max(1, int(seconds * 1000)))
+            await self.client.delete(self.taken_key(invite))
+
+    async def spend(self, invite: str) -> None:
+        """End an invitation: its account is connected."""
+        async with ours():
+            await self.client.delete(self.invite_key(invite), self.taken_key(invite))
+
+    def invite_key(self, invite: str) -> str:
+        """Return the key of an invitation, which holds its browser once that is known."""
+        return f"{self.prefix}invite:{invite}"
+
+    def taken_key(self, invite: str) -> str:
+        """Return the key that is there while an account is being connected with an invitation."""
+        return f"{self.prefix}invite-taken:{invite}"

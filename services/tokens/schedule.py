@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 
 # A replica whose clock is far ahead for a moment plans by it. What it leaves in the store lies further ahead than
 # anything does that a right clock plans, and counts for nothing; clocks that are minutes apart are none of this.
-TURN_MOST = timedelta(minutes=1)
+TURN_MOST = timedelta(minutes=10)
 LEASE_MOST = HOUR
 WATCH_MOST = 2 * DAY
 

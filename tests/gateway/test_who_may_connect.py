@@ -37,12 +37,12 @@ async def test_an_invitation_opened_three_times_connects_one_account(world, at_o
 
 async def test_an_invitation_is_nobody_elses_while_its_account_is_being_connected(world):
     world.start(operator_password="right")
-    key = invite(world)
+    invite(world)
     owner, thief = Browser(world), Browser(world)
     first, second = await owner.depart(LINK), await owner.depart(LINK)
     world.tokens.slow.clear()
     returns = asyncio.create_task(owner.back(first))
-    await until(lambda: not world.redis.exists(key))
+    await until(lambda: world.redis.keys("invite-taken:*"))
     assert (await thief.get(LINK)).status == 403
     assert (await owner.back(second)).status == 403
     world.tokens.slow.set()
@@ -60,6 +60,20 @@ async def test_after_a_failure_an_invitation_is_good_for_the_rest_of_its_life_in
     assert (await thief.get(LINK)).status == 403
     world.tokens.status = None
     assert (await owner.back(await owner.depart(LINK))).status == 200
+
+
+async def test_an_invitation_whose_gateway_died_while_it_connected_is_good_again_in_two_minutes(world):
+    world.start(operator_password="right")
+    key = invite(world)
+    owner = Browser(world)
+    state = await owner.depart(LINK)
+    taken = key.replace("invite:", "invite-taken:")
+    world.redis.set(taken, "1", px=120_000)  # as it leaves it behind
+    assert (await owner.back(state)).status == 403
+    world.redis.pexpire(taken, 1)
+    await until(lambda: not world.redis.exists(taken))
+    assert (await owner.back(await owner.depart(LINK))).status == 200
+    assert world.redis.keys("invite*") == []
 
 
 async def test_where_connect_is_open_an_invitation_changes_nothing(world):
