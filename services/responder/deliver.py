@@ -255,8 +255,8 @@ class Deliver:
 
     def is_of_row(self, row: Conversation, echo: Incoming) -> bool:
         """Whether an echo is of a part of the replies in the row."""
-        proves = ledger.unproven(row, digest(echo.text), echo.at, self.times)
-        return echo.mid in ledger.mids_in(row) or bool(proves)
+        meant = ledger.meant(row, digest(echo.text), echo.at, self.times)
+        return echo.mid in ledger.mids_in(row) or meant is not None
 
     async def still_known(self, row: Conversation) -> None:
         """Raise ErasedMeanwhile when a row that was just inserted began before an erasure and was written after it."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from services.responder.ledger import drop_unsent, with_part, without_ready
+from services.responder.ledger import drop_unsent, with_part, with_unanswered, without_ready
 from services.responder.message import HUMAN, Author
 from services.responder.metrics import ReplyOutcome
-from services.responder.model import Conversation, Handover, Mark, NeedsPerson, Part, PartState, Pending, Reply
+from services.responder.model import Conversation, Handover, Mark, NeedsPerson, PartState, Pending, Reply
 
 
 def outcome_of(reply: Reply) -> ReplyOutcome:
@@ -58,7 +58,7 @@ def clear(row: Conversation) -> Conversation:
         return row
     outcome = outcome_of(reply)
     if reply.author is Author.HUMAN and outcome is ReplyOutcome.DROPPED:
-        return back(replace(row, reply=None), reply.answers)  # nothing was said
+        return with_unanswered(replace(row, reply=None), reply.answers)  # nothing was said
     # What Instagram refused answers nobody, whoever wrote it: the reply's id leads to its outcome.
     by_person = reply.author is Author.HUMAN and outcome is not ReplyOutcome.REFUSED
     answered_by = HUMAN if by_person else reply.id
@@ -112,23 +112,11 @@ def settled_apart(row: Conversation) -> tuple[Conversation, list[Reply]]:
 
 def with_ready_held(reply: Reply) -> Reply:
     """Return the reply with what was not sent held."""
-
-    def kept(part: Part) -> Part:
-        unsent = part.state is PartState.READY
-        return replace(part, state=PartState.HELD, error="newer messages came first") if unsent else part
-
-    return replace(reply, parts=tuple(map(kept, reply.parts)))
+    return without_ready(reply, PartState.HELD, "newer messages came first")
 
 
 def reopened(row: Conversation, answers: Iterable[Pending], reply_id: str) -> Conversation:
     """Make messages unanswered again whose reply never arrived, and which are marked as answered by it."""
     known = {one.key for one in row.unanswered}
     marks = tuple(Mark(key=one.key, answered_by="", was=reply_id) for one in answers if one.key not in known)
-    return replace(back(row, answers), marks=(*row.marks, *marks))
-
-
-def back(row: Conversation, answers: Iterable[Pending]) -> Conversation:
-    """Put messages back among those without an answer."""
-    known = {one.key for one in row.unanswered}
-    both = (*row.unanswered, *(one for one in answers if one.key not in known))
-    return replace(row, unanswered=tuple(sorted(both, key=lambda one: (one.at, one.key))))
+    return replace(with_unanswered(row, answers), marks=(*row.marks, *marks))

@@ -7,12 +7,12 @@ came to, settle.py what becomes of the unknown, ending.py the end of a reply.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
 from services.responder.message import Author
-from services.responder.model import Conversation, Part, PartState, Reply
+from services.responder.model import Conversation, Part, PartState, Pending, Reply
 from services.responder.times import Times
 
 DONE = frozenset({PartState.SENT, PartState.REFUSED, PartState.HELD, PartState.DROPPED})
@@ -118,10 +118,17 @@ def void(row: Conversation) -> Conversation:
     reply = row.reply
     if reply is None or past_no_return(reply):
         raise ValueError("only a reply before the point of no return can be thrown away")
-    back = tuple(sorted((*row.unanswered, *reply.answers), key=lambda one: (one.at, one.key)))
     replied = row.replied_at[:-1] if reply.author is Author.BOT and not reply.confirms else row.replied_at
     fell_back = row.fell_back and not reply.fallback
-    return replace(row, reply=None, unanswered=back, replied_at=replied, fell_back=fell_back)
+    row = replace(row, reply=None, replied_at=replied, fell_back=fell_back)
+    return with_unanswered(row, reply.answers)
+
+
+def with_unanswered(row: Conversation, messages: Iterable[Pending]) -> Conversation:
+    """Put messages among those without an answer, by their time."""
+    known = {one.key for one in row.unanswered}
+    both = (*row.unanswered, *(one for one in messages if one.key not in known))
+    return replace(row, unanswered=tuple(sorted(both, key=lambda one: (one.at, one.key))))
 
 
 def drop_unsent(row: Conversation) -> Conversation:
@@ -147,10 +154,14 @@ def drop_rest(row: Conversation, reply_id: str) -> Conversation:
     return replace(row, reply=without_ready(row.reply))
 
 
-def without_ready(reply: Reply) -> Reply:
-    """Return the reply with what was not sent dropped."""
-    parts = (replace(part, state=PartState.DROPPED) if part.state is PartState.READY else part for part in reply.parts)
-    return replace(reply, parts=tuple(parts))
+def without_ready(reply: Reply, becomes: PartState = PartState.DROPPED, why: str = "") -> Reply:
+    """Return the reply with what was not sent dropped, or held for a reason."""
+
+    def settled(part: Part) -> Part:
+        unsent = part.state is PartState.READY
+        return replace(part, state=becomes, error=why or part.error) if unsent else part
+
+    return replace(reply, parts=tuple(map(settled, reply.parts)))
 
 
 def disown_pause(row: Conversation, mid: str) -> Conversation:

@@ -199,8 +199,8 @@ class People:
 
             await self.hand_in(row, again.id, said_again)
         # Its echo may have come while the person decided: then it is sent, and stays so.
-        await self.store.sends.change(reply_id, lambda found: ending.given_up(found, part))
-        settled = await self.store.sends.get(reply_id)
+        dropped = await self.store.sends.change(reply_id, lambda found: ending.given_up(found, part))
+        settled = dropped or await self.store.sends.get(reply_id)
         if settled is None or not any(one.state is PartState.HELD for one in settled.parts):
             await self.change(row, lambda one: replace(one, held=tuple(each for each in one.held if each != reply_id)))
 

@@ -54,8 +54,7 @@ def add_message(row: Conversation, one: Pending, *, start: bool, now: int, polic
     dealt = dealt_with(row, one, now=now)
     if dealt:
         return wake(replace(row, marks=(*row.marks, Mark(key=one.key, answered_by=dealt))), now, policy)
-    unanswered = tuple(sorted((*row.unanswered, one), key=lambda each: (each.at, each.key)))
-    return wake(replace(row, unanswered=unanswered), now, policy)
+    return wake(ledger.with_unanswered(row, (one,)), now, policy)
 
 
 def to_confirm(row: Conversation) -> bool:

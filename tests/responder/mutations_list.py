@@ -271,7 +271,7 @@ ECHOES = [
     ),
     one(
         "an echo is of the part in the row rather than of one that was given up",
-        "or bool(proves)",
+        "or meant is not None",
         "",
         also="test_held.py::test_an_echo_is_of_the_part_in_the_row_rather_than_of_one_that_was_given_up_before_it",
         why="no person of the machine's says what the bot said",
