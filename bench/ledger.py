@@ -26,7 +26,7 @@ async def measure(messages: int, rate: float, seed: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         machine = Supervisor(Path(folder) / "igbot", settings=settings)
         after = await in_a_storm(machine, messages=messages, rate=rate, longest_freeze=20, seed=seed)
-        tracebacks = sum(machine.crashes().values())
+        tracebacks = sum(map(len, machine.crashes().values()))
     verdict = after.verdict
     if not verdict.kept:
         print(tell(verdict, after.entries))

@@ -25,6 +25,8 @@ from services.common.traffic import Traffic, Watch
 
 log = structlog.get_logger(__name__)
 
+CLEARING_SECONDS = 1.0
+"""What a cancelled call has to put things in order."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MESSAGE_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -132,8 +134,8 @@ class RpcServer:
         traffic: Traffic | None = None,
     ) -> None:
         """Bind the port; a port in use is an OSError that names it."""
-        guard = Guard(allowed, tls=tls is not None, traffic=traffic)
-        self.server = grpc.aio.server(interceptors=[guard], options=SERVER_OPTIONS)
+        self.guard = Guard(allowed, tls=tls is not None, traffic=traffic)
+        self.server = grpc.aio.server(interceptors=[self.guard], options=SERVER_OPTIONS)
         self.health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         try:
@@ -151,9 +153,15 @@ class RpcServer:
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace: float) -> None:
-        """Report not serving, take no new calls, give the running ones `grace` seconds."""
+        """Report not serving, take no new calls, give the running ones `grace` seconds; when it returns, they are over.
+
+        To grpc a call that was cancelled has ended, but its method may still be putting things in order, and needs the
+        store for that, which its owner closes next.
+        """
         await self.health.enter_graceful_shutdown()
         await self.server.stop(grace)
+        if not await self.guard.ended(CLEARING_SECONDS):
+            log.warning("calls_did_not_end", within_seconds=CLEARING_SECONDS)
 
 
 Stub = TypeVar("Stub")

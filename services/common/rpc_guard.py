@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -69,6 +70,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self.tls = tls
         self.traffic = traffic
         self.made: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self.running: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(
         self,
@@ -76,6 +78,7 @@ class Guard(grpc.aio.ServerInterceptor):
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the method that is about to be called, once: its later calls find it wrapped."""
+        self._note_running()
         name = str(details.method)
         if name not in self.made:
             handler = await continuation(details)
@@ -110,6 +113,19 @@ class Guard(grpc.aio.ServerInterceptor):
                 yield message
 
         return streamed if stream else unary
+
+    def _note_running(self) -> None:
+        """Keep the call's task, in which grpc asks its interceptors, until it has ended."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.running.add(task)
+            task.add_done_callback(self.running.discard)
+
+    async def ended(self, seconds: float) -> bool:
+        """Wait until every call has ended, so long at most; return whether they have."""
+        if self.running:
+            await asyncio.wait(self.running, timeout=seconds)
+        return not self.running
 
     async def _require(self, context: grpc.aio.ServicerContext[Any, Any], method: str, allowed: frozenset[str]) -> None:
         caller = identity(context)

@@ -245,5 +245,6 @@ class Supervisor:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def crashes(self):
-        """Every traceback that a service printed."""
-        return {name: self.log(name).count("Traceback") for name in self.services if "Traceback" in self.log(name)}
+        """The beginning of every traceback that a service printed, by service."""
+        found = {name: self.log(name).split("Traceback")[1:] for name in self.services}
+        return {name: [one[:2000] for one in after] for name, after in found.items() if after}
