@@ -113,8 +113,7 @@ class Intake:
         if not self.known or self.lost:
             await self.create()
         if not self.sweep_began:
-            if self.next_sweep == AT_ONCE:
-                await self.gaps.resume()
+            await self.gaps.resume()
             self.sweep_began, self.swept_to = time.monotonic(), ""
         while ids := await self.stream.pending(self.swept_to, PAGE):
             if not await self.take_up_missing(ids):

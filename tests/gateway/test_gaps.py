@@ -87,6 +87,20 @@ async def test_a_question_that_a_gateway_leaves_open_is_asked_by_the_next(world,
     await until(lambda: not world.redis.exists("gaps-wanted"))
 
 
+async def test_a_question_that_another_gateway_leaves_open_is_asked_by_the_active_one(world):
+    active = world.start()
+    await until(lambda: world.responder.gaps == 1)
+    await until(lambda: not world.redis.exists("gaps-wanted"))
+    second = world.start()
+    responder = Unanswered(second)
+    second.inbox.last_id = "9999999999999-0"  # its own, lost in a fail-over that hid no other's
+    await until(lambda: responder.asked)
+    await world.stop(second)
+    assert active.dispatcher.tenure.active
+    await until(lambda: world.responder.gaps == 2)
+    await until(lambda: not world.redis.exists("gaps-wanted"))
+
+
 async def test_a_question_is_asked_also_while_redis_cannot_keep_it(own_world):
     world = own_world
     gateway = world.start()
