@@ -142,7 +142,7 @@ class Reply(Kept, frozen=True, kw_only=True):
     final: bool = False  # superseded twice: goes without the version test
     confirms: bool = False  # the confirmation of an opt-out
     fallback: bool = False  # FALLBACK_TEXT in place of the model's words
-    human_agent: bool = False  # a person's words outside the 24 hours
+    human_agent: bool = False  # a person wrote it: after the 24 hours it goes under this tag
     outcome: str = ""
     stopped: str = ""  # why no further part may go out, once some part may have
     unsettled: bool = False  # in `sends` while nobody knows whether its unknown part arrived

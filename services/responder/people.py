@@ -193,6 +193,7 @@ class People:
             if not reply.parts[part].text:
                 raise Undeliverable("text_gone: the retention took the words away; write to the person anew")
             again = self.words(row, reply.parts[part].text, f"{reply_id}-{part}-again")
+            again = replace(again, human_agent=False)  # the words may be the model's
 
             def said_again(one: Conversation, now: int) -> Conversation:
                 return record.with_words(record.with_room(one, now, self.times), again, now)
@@ -273,7 +274,7 @@ class People:
             created_at=now,
             version=row.version,
             final=True,
-            human_agent=late,
+            human_agent=self.policy.human_agent,
         )
 
     async def outcome(self, row: Conversation, reply_id: str) -> Reply:

@@ -172,9 +172,8 @@ class Poster:
         """Make the POST and read its answer; shielded, since an answer that nobody hears is worth a message."""
         within = self.times.post_timeout / 1000
         try:
-            mid = await self.instagram.post_text(
-                lent, row.person, part.text, human_agent=reply.human_agent, within=within
-            )
+            tag = sending.needs_tag(row, reply, part)
+            mid = await self.instagram.post_text(lent, row.person, part.text, human_agent=tag, within=within)
         except BreakerOpen:  # since the pass asked; the next one meets it before it writes anything
             wait = back_off(0, jitter=self.jitter(), times=self.times)
             return PostResult(posted=Posted.NOT_SENT, error=Wait.BREAKER_OPEN, wait=wait), None

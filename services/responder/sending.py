@@ -95,6 +95,11 @@ def resume_part(row: Conversation, n: int, *, fence: int, now: int, policy: Poli
     return to_sending(row, reply, reply.parts[n], now)
 
 
+def needs_tag(row: Conversation, reply: Reply, part: Part) -> bool:
+    """Whether a part that is in `sending` goes under HUMAN_AGENT: its 24 hours were over when that was written."""
+    return reply.human_agent and part.sending_at >= row.window_closes_at
+
+
 def to_sending(row: Conversation, reply: Reply, part: Part, now: int) -> Conversation:
     """Write that a POST is about to go out."""
     sending = replace(part, state=PartState.SENDING, attempt=part.attempt + 1, sending_at=now)

@@ -6,7 +6,7 @@ import pytest
 
 from services.common.errors import NotFound, Refused, Unavailable, Undeliverable
 from tests.responder.fakes import REFUSED_CONNECTION, SCOPED, SILENCE, A, B, graph_error
-from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, Outside, opened
+from tests.responder.town import ANNA, BEN, HOUR, MINUTE, SECOND, Outside, hold_one, opened
 
 DAY = 24 * HOUR
 
@@ -105,6 +105,46 @@ async def test_human_agent_is_used_only_when_enabled_and_between_24_hours_and_7_
         with pytest.raises(Undeliverable):
             await say(town, request_id="too late")
         assert [tagged for *_, tagged in town.instagram.posts] == [False, False] + [True] * enabled
+
+
+@pytest.mark.parametrize(("enabled", "tags", "outcome"), [(False, [False], "dropped"), (True, [False, True], "sent")])
+async def test_words_that_wait_until_the_24_hours_are_over_go_under_human_agent(file, enabled, tags, outcome):
+    async with opened(file, human_agent=enabled) as town:
+        await town.say("hello")
+        await town.run()
+        town.clock.ms += 24 * HOUR - 3 * SECOND
+        town.instagram.script = [REFUSED_CONNECTION]
+        asking = await town.speak()
+        await town.work()
+        await town.run(for_ms=MINUTE)
+        assert (await asking).outcome == outcome
+        assert [tagged for *_, tagged in town.instagram.posts[1:]] == tags
+
+
+async def test_words_that_were_accepted_late_need_no_human_agent_once_the_customer_has_written(file):
+    async with opened(file, human_agent=True) as town:
+        await town.say("hello")
+        await town.run()
+        town.clock.ms += 25 * HOUR
+        town.instagram.script = [REFUSED_CONNECTION]
+        asking = await town.speak()
+        await town.work()
+        await town.say("are you still there?")
+        await town.run(for_ms=MINUTE)
+        assert (await asking).outcome == "sent"
+        assert [tagged for *_, tagged in town.instagram.posts[1:]] == [True, False]
+
+
+async def test_a_held_part_of_the_bots_that_is_sent_again_never_goes_under_human_agent(file):
+    async with opened(file, human_agent=True) as town:
+        await hold_one(town)
+        held = (await town.people.held(""))[0]
+        town.clock.ms = (await town.row()).window_closes_at - SECOND
+        town.instagram.script = [REFUSED_CONNECTION]
+        before = len(town.instagram.posts)
+        await town.people.resolve(held.id, 0, "resend")
+        await town.run(for_ms=HOUR)
+        assert [tagged for *_, tagged in town.instagram.posts[before:]] == [False]
 
 
 async def test_the_bot_never_uses_human_agent(file):
