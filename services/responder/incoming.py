@@ -174,6 +174,8 @@ def note_of(event: Incoming) -> str:
     notes = []
     if event.is_unsupported:
         notes.append("sent something that Instagram does not show here; ask them to write it")
+    if event.kind is IncomingKind.POSTBACK and not event.text.strip():
+        notes.append(f"tapped a button that shows no words: {clean(event.payload) or 'its name is not known'}")
     if event.story_id:
         notes.append("this answers a story of the account")
     if event.referral:

@@ -37,6 +37,13 @@ async def test_a_tap_that_is_edited_is_answered_in_its_new_wording_in_either_ord
     assert town.writer.asked == [["two"]]
 
 
+@pytest.mark.parametrize(("payload", "told"), [("OPENING_HOURS", "OPENING_HOURS"), ("", "its name is not known")])
+async def test_a_tap_on_a_button_without_words_tells_the_model_what_was_tapped(town, payload, told):
+    await town.deliver(replace(town.event(IncomingKind.POSTBACK, text=""), payload=payload))
+    await town.run()
+    assert town.writer.asked == [[f"[tapped a button that shows no words: {told}]"]]
+
+
 async def test_an_unsend_and_its_tap_at_once_end_with_nothing_of_the_tap(town):
     for turn in range(20):
         tap = town.event(IncomingKind.POSTBACK, text="secret")
