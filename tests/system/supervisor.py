@@ -206,6 +206,12 @@ class Supervisor:
         self._signal(name, signal.SIGKILL)
         self.processes[name].running.wait(10)
 
+    def stop(self, name):
+        """Tell it to stop, as Kubernetes would; return its exit code."""
+        process = self.processes[name].running
+        process.terminate()
+        return process.wait(30)
+
     def freeze(self, name):
         self._signal(name, signal.SIGSTOP)
         return self.kills[-1][2]
