@@ -14,11 +14,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from services.common.errors import SchemaTooNew, Unavailable
+from services.common.unfinished import Unfinished, looked_at
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -74,6 +76,7 @@ class SqliteFile:
         self.waiting: list[tuple[Work, asyncio.Future[Any]]] = []
         self.writing: asyncio.Task[None] | None = None
         self.turn = asyncio.Lock()  # the writing connection is used by one at a time
+        self.checkpoints = Unfinished()
         self.threads = (ThreadPoolExecutor(1, "sqlite-write"), ThreadPoolExecutor(1, "sqlite-read"))
         self.writer: sqlite3.Connection | None = None
         self.reader: sqlite3.Connection | None = None
@@ -111,6 +114,7 @@ class SqliteFile:
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction that may be shared; return once it is on the disk."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(looked_at)
         self.waiting.append((work, future))
         if self.writing is None or self.writing.done():
             self.writing = asyncio.ensure_future(self._drain())
@@ -152,8 +156,9 @@ class SqliteFile:
             outcomes = [in_savepoint(writer, work) for work in group]
             await patient(self.threads[0], writer.execute, "COMMIT")
         except sqlite3.Error as error:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # then the next group meets this transaction, fails and tries again
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
             failed = Unavailable(f"SQLite: {error}")
             return [(None, failed) for _ in group]
         return outcomes
@@ -161,8 +166,12 @@ class SqliteFile:
     async def checkpoint(self) -> None:
         """Fold the write-ahead log into the file and empty it, so that what was erased is in neither.
 
-        Unavailable when a reader kept it from being emptied: then what was erased may still be there.
+        Unavailable when a reader kept it from being emptied: then what was erased may still be there. It goes on when
+        its caller is gone: until it is done the connection is the thread's, and a commit would make the loop wait.
         """
+        await self.checkpoints.run(self._checkpoint_in_turn())
+
+    async def _checkpoint_in_turn(self) -> None:
         loop = asyncio.get_running_loop()
         async with self.turn:
             await loop.run_in_executor(self.threads[0], self._checkpoint)
@@ -181,6 +190,7 @@ class SqliteFile:
         """Finish the writes that wait, close, unlock."""
         if self.writing is not None:
             await self.writing
+        await self.checkpoints.finish()
         if self.writer is None or self.reader is None or self.looker is None:
             return
         loop = asyncio.get_running_loop()

@@ -22,6 +22,7 @@ from services.common.pb import tokens_pb2, tokens_pb2_grpc
 from services.common.rpc import RpcServer, show_expiry, tls_files
 from services.common.settings import read
 from services.common.traffic import Target, Traffic
+from services.common.unfinished import Unfinished
 from services.tokens.alerts import NoAlerts, WebAlerts
 from services.tokens.instagram import App, GraphInstagram
 from services.tokens.keyring import Keyring
@@ -32,7 +33,6 @@ from services.tokens.servicer import ALLOWED, METHODS, TokensServicer
 from services.tokens.settings import Settings
 from services.tokens.sqlite_accounts import SqliteAccounts
 from services.tokens.sweep import Sweep
-from services.tokens.unfinished import Unfinished
 
 log = structlog.get_logger(__name__)
 
@@ -86,9 +86,11 @@ async def serve(settings: Settings) -> None:
         sweep = Sweep(ports, alerts, unfinished, gauges=(metrics, health), seconds=settings.sweep_seconds)
         tasks = [asyncio.ensure_future(run_sweeps(store, sweep, keyring, health))]
         log.info("tokens_started", address=str(settings.listen_address), port=server.port)
-        await until(stopped, tasks)
-        health.stopping = True
-        await drain(server, tasks, unfinished, settings.drain_seconds)
+        try:
+            await until(stopped, tasks)
+        finally:
+            health.stopping = True
+            await drain(server, tasks, unfinished, settings.drain_seconds)
 
 
 def declare(registry: CollectorRegistry) -> tuple[CommonMetrics, TokensMetrics]:

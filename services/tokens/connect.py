@@ -114,10 +114,10 @@ async def store(ports: Ports, profile: Profile, token: state.Stored, scopes: tup
     while True:
         try:
             twin = twin or await renumbered(ports, profile)
-            if twin is not None:
-                await ports.accounts.forget(twin.account)
-            former = (*twin.former, twin.account) if twin else ()
-            return await ports.accounts.put(profile.account, partial(rule, former=former))
+            if twin is None:
+                return await ports.accounts.put(profile.account, rule)
+            made = partial(rule, former=(*twin.former, twin.account))
+            return await ports.accounts.put(profile.account, made, in_place_of=twin.account)
         except Unavailable as error:
             if ports.clock.monotonic() > ends:
                 raise

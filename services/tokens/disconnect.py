@@ -57,6 +57,8 @@ async def forget(ports: Ports, app_scoped_id: str) -> None:
     """Erase a disconnected account's row. One that was connected again since is its owner's newest wish, and stays."""
     account = await ports.accounts.find(app_scoped_id)
     if account is None:
+        # A try before this one may have ended between its erasure and the emptying of the store's log.
+        await ports.accounts.forget(app_scoped_id, when=lambda _: False)
         return
     version = account.last_version
     gone = await ports.accounts.forget(

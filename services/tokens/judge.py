@@ -12,6 +12,7 @@ import structlog
 from services.common.account_state import AccountState
 from services.common.errors import UnknownAccount
 from services.common.graph_errors import GraphError, GraphFailure
+from services.common.unfinished import Unfinished
 from services.tokens import schedule, state
 from services.tokens.accounts import TOKEN_FIELD, Account, Summary
 from services.tokens.planner import refresh_at, usual_refresh
@@ -157,10 +158,11 @@ def in_use(summary: Summary) -> int:
 class Reports:
     """What borrowers report of rejected tokens; many reports of one account are one probe."""
 
-    def __init__(self, ports: Ports) -> None:
-        """Start with no probe under way."""
+    def __init__(self, ports: Ports, unfinished: Unfinished) -> None:
+        """Start with no probe under way; one that is goes on when whoever reported is gone."""
         self.ports = ports
-        self.under_way: dict[str, asyncio.Task[Account]] = {}
+        self.unfinished = unfinished
+        self.under_way: dict[str, asyncio.Future[Account]] = {}
 
     async def rejected(self, account_id: str, version: int, error: GraphError) -> AccountState:
         """Take one report in; return the account's state afterwards. UnknownAccount when there is none."""
@@ -187,6 +189,6 @@ class Reports:
             return doubted
         task = self.under_way.get(account.account)
         if task is None or task.done():
-            task = self.under_way[account.account] = asyncio.ensure_future(settle(self.ports, doubted))
+            task = self.under_way[account.account] = self.unfinished.begin(settle(self.ports, doubted))
             task.add_done_callback(lambda _: self.under_way.pop(account.account, None))
         return await asyncio.shield(task)

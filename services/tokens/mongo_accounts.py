@@ -80,8 +80,12 @@ class MongoAccounts:
         with ours():
             return [from_document(found) async for found in self.accounts.find().sort("_id", 1)]
 
-    async def put(self, account: str, make: Callable[[Account | None], Account]) -> Account:
+    async def put(
+        self, account: str, make: Callable[[Account | None], Account], *, in_place_of: str | None = None
+    ) -> Account:
         """Store what `make` gives; Refused when its app-scoped id is another account's."""
+        if in_place_of is not None:  # first, since two rows may not have one app-scoped id
+            await self.forget(in_place_of)
         for _ in range(CONFLICTS):
             with ours():
                 found = await self.accounts.find_one({"_id": account})

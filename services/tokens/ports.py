@@ -38,8 +38,14 @@ class Accounts(Protocol):
     async def all(self) -> Sequence[Account]:
         """Return every account, by its professional id."""
 
-    async def put(self, account: str, make: Callable[[Account | None], Account]) -> Account:
-        """Store what `make` gives for the account as it is, or None; Refused when its app-scoped id is another's."""
+    async def put(
+        self, account: str, make: Callable[[Account | None], Account], *, in_place_of: str | None = None
+    ) -> Account:
+        """Store what `make` gives for the account as it is, or None; Refused when its app-scoped id is another's.
+
+        The account `in_place_of`, if it is there, makes room for it. Where that takes two steps, and the second fails,
+        whoever calls again gets the same.
+        """
 
     async def change(self, account: str, rule: Rule) -> Account:
         """Apply a rule at once and for good; UnknownAccount when there is none. What the rule raises comes out."""

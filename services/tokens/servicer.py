@@ -12,6 +12,7 @@ from services.common.account_state import AccountState
 from services.common.errors import Refused, UnknownAccount
 from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
+from services.common.unfinished import Unfinished
 from services.tokens import check, connect, disconnect, examine, keep_alive, rotate
 from services.tokens.documents import milliseconds
 from services.tokens.judge import Reports
@@ -19,7 +20,6 @@ from services.tokens.lend import Lender
 from services.tokens.metrics import TokensMetrics
 from services.tokens.ports import Ports
 from services.tokens.rotate import Ring
-from services.tokens.unfinished import Unfinished
 from services.tokens.view import listed, reported, to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -52,7 +52,7 @@ class TokensServicer(tokens_pb2_grpc.TokensServicer):
         self.metrics = metrics
         self.redirect_uri = redirect_uri
         self.lender = Lender(ports.accounts, ports.keys, ports.clock)
-        self.reports = Reports(ports)
+        self.reports = Reports(ports, unfinished)
         self.unfinished = unfinished
 
     async def Connect(self, request: pb.ConnectRequest, context: Context) -> pb.ConnectResponse:

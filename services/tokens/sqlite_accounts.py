@@ -106,10 +106,13 @@ class SqliteAccounts:
             accounts += page
         return accounts
 
-    async def put(self, account: str, make: Callable[[Account | None], Account]) -> Account:
+    async def put(
+        self, account: str, make: Callable[[Account | None], Account], *, in_place_of: str | None = None
+    ) -> Account:
         """Store what `make` gives; Refused when its app-scoped id is another account's."""
 
         def write(connection: sqlite3.Connection) -> Account:
+            connection.execute("DELETE FROM accounts WHERE account = ?", (in_place_of,))
             made = make(find_by_key(connection, account))
             try:
                 save(connection, made)

@@ -11,12 +11,12 @@ from services.common.account_state import AccountState
 from services.common.errors import Unavailable
 from services.common.metrics import Dependency
 from services.common.ops import Health
+from services.common.unfinished import Unfinished
 from services.tokens import judge, keep_alive, schedule, state
 from services.tokens.accounts import Summary
 from services.tokens.keyring import Keyring
 from services.tokens.metrics import RefreshOutcome, TokensMetrics
 from services.tokens.ports import Alerts, Ports
-from services.tokens.unfinished import Unfinished
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,7 @@
 """One SQLite file: who waits for whom, and what a failure touches."""
 
 import asyncio
+import gc
 import sqlite3
 import time
 
@@ -79,6 +80,67 @@ async def test_a_lock_that_is_never_given_back_is_unavailable_and_then_goes_on(f
         other.execute("ROLLBACK")
     assert await file.write(add("again")) == 1
     assert words(file) == ["again"]
+
+
+async def test_a_failed_commit_that_nobody_waits_for_any_more_is_not_logged_as_forgotten(file, monkeypatch):
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0.1)
+    said = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
+    with sqlite3.connect(file.path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(file.write(add("never")))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing, file.writing])
+        other.execute("ROLLBACK")
+    del writing
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
+
+
+class Broken:
+    """A writing connection whose disk fails at the COMMIT and at the ROLLBACK, so many times."""
+
+    def __init__(self, connection, times):
+        self.connection, self.times = connection, times
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def execute(self, statement, *values):
+        if statement in {"COMMIT", "ROLLBACK"} and self.times:
+            self.times -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        return self.connection.execute(statement, *values)
+
+
+async def test_writes_go_on_after_a_disk_that_let_neither_commit_nor_roll_back(file):
+    whole, file.writer = file.writer, Broken(file.writer, 2)
+    async with asyncio.timeout(30):
+        with pytest.raises(Unavailable):
+            await file.write(add("lost"))
+        with pytest.raises(Unavailable):
+            await file.write(add("met what was left open"))
+        assert await file.write(add("kept")) == 1
+    assert words(file) == ["kept"]
+    file.writer = whole
+
+
+async def test_a_checkpoint_whose_caller_is_gone_keeps_no_commit_from_the_loop(file, monkeypatch):
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 1.5)
+    await file.write(add("erased"))
+    with sqlite3.connect(file.path, isolation_level=None) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM words").fetchone()  # the checkpoint waits for this reader
+        checkpoint = asyncio.create_task(file.checkpoint())
+        await asyncio.sleep(0.2)
+        checkpoint.cancel()
+        await asyncio.wait([checkpoint])
+        writing = asyncio.create_task(file.write(add("next")))
+        assert await longest_stall(writing) < 0.8  # the checkpoint gives up after 1.5
+        other.execute("ROLLBACK")
+    assert await writing == 1
 
 
 async def test_a_checkpoint_waits_for_the_writers_turn(file):

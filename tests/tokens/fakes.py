@@ -50,7 +50,7 @@ class MemoryAccounts:
         self.rows: dict[str, Account] = {}
         self.next_turn = datetime.min.replace(tzinfo=UTC)
         self.down = False
-        self.falls_after_forgetting = 0
+        self.falls_between = 0
 
     def _up(self) -> None:
         if self.down:
@@ -71,8 +71,15 @@ class MemoryAccounts:
         self._up()
         return [self.rows[key] for key in sorted(self.rows)]
 
-    async def put(self, account: str, make: Callable[[Account | None], Account]) -> Account:
+    async def put(
+        self, account: str, make: Callable[[Account | None], Account], *, in_place_of: str | None = None
+    ) -> Account:
         self._up()
+        if in_place_of is not None:
+            self.rows.pop(in_place_of, None)
+            if self.falls_between:
+                self.falls_between -= 1
+                raise Unavailable("the store dropped the old row, and fell before it had the new one")
         made = make(self.rows.get(account))
         self._save(made)
         return made
@@ -92,9 +99,6 @@ class MemoryAccounts:
         if account not in self.rows or not when(self.rows[account]):
             return False
         del self.rows[account]
-        if self.falls_after_forgetting:
-            self.falls_after_forgetting -= 1
-            raise Unavailable("the store forgot, and fell before it could say so")
         return True
 
     async def claim(self, chore: Chore, *, now: datetime, until: datetime) -> Account | None:

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from services.common import sqlite
 from services.common.account_state import AccountState
 from services.common.database_url import MongoDatabase, parse_database_url
 from services.common.errors import Refused, SchemaTooNew, Unavailable, UnknownAccount
-from services.tokens import state
+from services.tokens import disconnect, state
 from services.tokens.accounts import Alert, Plan
 from services.tokens.mongo_accounts import MongoAccounts
 from services.tokens.ports import Chore
@@ -149,6 +150,13 @@ class TestAccounts:
         assert await store.forget(made.account, when=lambda found: found == made)
         assert not await store.forget(made.account)
 
+    async def test_an_account_takes_the_place_of_another_with_its_app_scoped_id(self, store):
+        old = await put(store, account(1))
+        new = replace(account(2), app_scoped_id=old.app_scoped_id)
+        for _ in range(2):  # whoever heard of a failure does it again
+            assert await store.put(new.account, lambda _: new, in_place_of=old.account) == new
+            assert await store.all() == [new]
+
     async def test_opening_again_is_harmless(self, store, replicas):
         made = await put(store, account(1))
         again = await replicas()
@@ -284,6 +292,46 @@ async def test_sqlite_that_is_not_open_is_unavailable(tmp_path):
         await store.find("1")
     with pytest.raises(Unavailable):
         await put(store, account(1))
+    await store.close()
+
+
+async def test_sqlite_swaps_two_rows_at_once_also_while_its_log_is_being_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0.1)
+    store = SqliteAccounts(tmp_path)
+    await store.open()
+    old = await put(store, account(1))
+    new = replace(account(2), app_scoped_id=old.app_scoped_id)
+    reader = sqlite3.connect(tmp_path / "tokens.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM accounts").fetchone()  # the log cannot be emptied now
+
+    def fail(_):
+        raise Unavailable("no")
+
+    with pytest.raises(Unavailable):
+        await store.put(new.account, fail, in_place_of=old.account)
+    assert await store.all() == [old]
+    await store.put(new.account, lambda _: new, in_place_of=old.account)
+    assert await store.all() == [new]
+    reader.close()
+    await store.close()
+
+
+async def test_a_forget_that_could_not_empty_the_log_is_not_done_until_it_is_empty(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0.1)
+    store = SqliteAccounts(tmp_path)
+    await store.open()
+    made = await put(store, account(77, username="someone_private", state=AccountState.DISCONNECTED))
+    ports = replace(here.ports, accounts=store)
+    reader = sqlite3.connect(tmp_path / "tokens.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM accounts").fetchone()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await disconnect.forget(ports, made.app_scoped_id)
+    reader.close()
+    await disconnect.forget(ports, made.app_scoped_id)
+    assert b"someone_private" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
     await store.close()
 
 

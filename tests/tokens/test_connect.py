@@ -144,7 +144,7 @@ async def test_a_store_that_fails_between_the_old_row_and_the_new_one_loses_no_f
     await here.connected(A)
     moved = Profile("17841400000000077", A.app_scoped_id, A.username)
     here.meta.owner(moved)
-    here.store.falls_after_forgetting = 1
+    here.store.falls_between = 1
     await connect.connect(here.ports, here.meta.code(moved), CALLBACK)
     assert here.store.rows[moved.account].former == (A.account,)
 

@@ -12,6 +12,7 @@ from services.common.account_state import AccountState
 from services.common.errors import Unavailable, UnknownAccount
 from services.common.graph import deciphered
 from services.common.graph_errors import Fault, GraphError, GraphFailure
+from services.common.unfinished import Unfinished
 from services.tokens import judge, keep_alive, state
 from services.tokens.judge import Reports
 from tests.tokens.fakes import A, account, profile, refusal, silence
@@ -74,7 +75,7 @@ def failures():
 async def test_an_error_leads_to_the_state_of_the_table(here, case, failure):
     row = await here.connected()
     here.meta.fault_of = lambda _: failure
-    await Reports(here.ports).rejected(A.account, row.last_version, failure.error or GraphError(502))
+    await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, failure.error or GraphError(502))
     assert (await here.row()).state == LEADS_TO.get(case, ACTIVE)
 
 
@@ -100,7 +101,7 @@ async def test_a_subscription_check_that_fails_so_leads_to_the_same_state(here, 
 
 async def test_a_reported_death_that_a_probe_denies_changes_nothing(here):
     row = await here.connected()
-    assert await Reports(here.ports).rejected(A.account, row.last_version, EXPIRED) == ACTIVE
+    assert await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, EXPIRED) == ACTIVE
     assert here.meta.calls[-1] == "profile"
     assert (await here.row()).rejected_at is None
 
@@ -110,7 +111,7 @@ async def test_a_report_of_anything_but_a_death_asks_nobody(here):
     here.kill()
     before = len(here.meta.calls)
     for error in (GraphError(400, 613), GraphError(500, 2), GraphError(400, 100, 2534014), GraphError(502)):
-        assert await Reports(here.ports).rejected(A.account, row.last_version, error) == ACTIVE
+        assert await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, error) == ACTIVE
     assert len(here.meta.calls) == before
 
 
@@ -119,20 +120,20 @@ async def test_a_late_report_about_an_old_version_changes_nothing(here):
     await here.connected()
     before = await here.row()
     here.kill()
-    assert await Reports(here.ports).rejected(A.account, first.last_version, EXPIRED) == ACTIVE
+    assert await Reports(here.ports, Unfinished()).rejected(A.account, first.last_version, EXPIRED) == ACTIVE
     assert await here.row() == before
 
 
 async def test_a_report_about_a_version_to_come_changes_nothing(here):
     row = await here.connected()
     here.kill()
-    assert await Reports(here.ports).rejected(A.account, row.last_version + 1, EXPIRED) == ACTIVE
+    assert await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version + 1, EXPIRED) == ACTIVE
 
 
 async def test_a_probe_without_an_answer_decides_nothing_and_is_repeated_soon(here):
     row = await here.connected()
     here.meta.fault_of = lambda _: silence()
-    assert await Reports(here.ports).rejected(A.account, row.last_version, EXPIRED) == ACTIVE
+    assert await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, EXPIRED) == ACTIVE
     assert (await here.row()).plan.probe_at - here.clock.now() <= timedelta(minutes=5)
 
 
@@ -149,7 +150,7 @@ async def test_a_death_whose_probe_was_cut_off_is_found_by_the_next_sweep(here):
 
     here.meta.fault_of = cut
     with pytest.raises(PowerCut):
-        await Reports(here.ports).rejected(A.account, row.last_version, EXPIRED)
+        await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, EXPIRED)
     here.meta.fault_of = lambda _: None
     here.clock.tick(minutes=2)
     await keep_alive.watch_next(here.ports, here.alerts)
@@ -158,15 +159,37 @@ async def test_a_death_whose_probe_was_cut_off_is_found_by_the_next_sweep(here):
 
 async def test_many_reports_at_once_are_one_probe(here):
     row = await here.connected()
-    reports = Reports(here.ports)
+    reports = Reports(here.ports, Unfinished())
     before = here.meta.calls.count("profile")
     await asyncio.gather(*(reports.rejected(A.account, row.last_version, EXPIRED) for _ in range(20)))
     assert here.meta.calls.count("profile") == before + 1
 
 
+async def test_a_probe_goes_on_when_whoever_reported_is_gone_and_a_stop_waits_for_it(here):
+    row, unfinished = await here.connected(), Unfinished()
+    asked, going = asyncio.Event(), asyncio.Event()
+    here.kill()
+    profile_of = here.meta.profile
+
+    async def slowly(*args, **how):
+        asked.set()
+        await going.wait()
+        return await profile_of(*args, **how)
+
+    here.meta.profile = slowly
+    report = asyncio.create_task(Reports(here.ports, unfinished).rejected(A.account, row.last_version, EXPIRED))
+    await asked.wait()
+    report.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await report
+    going.set()
+    await unfinished.finish(10)
+    assert (await here.row()).state == DEAD
+
+
 async def test_reports_one_after_the_other_probe_once_a_minute(here):
     row = await here.connected()
-    reports = Reports(here.ports)
+    reports = Reports(here.ports, Unfinished())
     before = here.meta.calls.count("profile")
     for _ in range(10):
         await reports.rejected(A.account, row.last_version, EXPIRED)
@@ -176,7 +199,7 @@ async def test_reports_one_after_the_other_probe_once_a_minute(here):
 
 async def test_a_token_that_dies_right_after_a_probe_is_known_within_minutes(here):
     row = await here.connected()
-    reports = Reports(here.ports)
+    reports = Reports(here.ports, Unfinished())
     await reports.rejected(A.account, row.last_version, EXPIRED)
     here.kill()
     await reports.rejected(A.account, row.last_version, EXPIRED)
@@ -187,7 +210,7 @@ async def test_a_token_that_dies_right_after_a_probe_is_known_within_minutes(her
 
 async def test_an_unknown_account_cannot_be_reported(here):
     with pytest.raises(UnknownAccount):
-        await Reports(here.ports).rejected("1", 1, EXPIRED)
+        await Reports(here.ports, Unfinished()).rejected("1", 1, EXPIRED)
 
 
 async def test_a_key_that_is_away_leaves_the_account_alone(here):
@@ -199,14 +222,14 @@ async def test_a_key_that_is_away_leaves_the_account_alone(here):
 
     here.ports.keys.open = away
     with pytest.raises(Unavailable):
-        await Reports(here.ports).rejected(A.account, row.last_version, EXPIRED)
+        await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, EXPIRED)
     assert (await here.row()).state == ACTIVE
 
 
 async def test_reauthorize_heals_when_a_probe_succeeds(here):
     row = await here.connected()
     here.kill()
-    await Reports(here.ports).rejected(A.account, row.last_version, EXPIRED)
+    await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, EXPIRED)
     here.heal()
     here.clock.tick(hours=1, seconds=1)
     await keep_alive.watch_next(here.ports, here.alerts)
@@ -219,7 +242,7 @@ async def test_reauthorize_heals_when_a_probe_succeeds(here):
 async def test_ill_accounts_are_probed_hourly_for_a_day_then_daily(here):
     row = await here.connected()
     here.kill()
-    await Reports(here.ports).rejected(A.account, row.last_version, EXPIRED)
+    await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, EXPIRED)
     moments = []
     for _ in range(30):
         here.clock.time = (await here.row()).plan.probe_at
@@ -233,7 +256,7 @@ async def test_ill_accounts_are_probed_hourly_for_a_day_then_daily(here):
 async def test_a_limited_account_heals_only_when_its_messages_can_be_read(here):
     row = await here.connected()
     here.meta.owners[A.account].limited = GraphError(403, 200, 2534041)
-    await Reports(here.ports).rejected(A.account, row.last_version, GraphError(403, 200, 2534041))
+    await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, GraphError(403, 200, 2534041))
     limited = await here.row()
     assert limited.state == LIMITED
     assert "Allow access to messages" in limited.reason
@@ -251,7 +274,7 @@ async def next_probe(here):
 
 async def test_a_limited_account_whose_token_dies_turns(here):
     row = await here.connected()
-    await Reports(here.ports).rejected(A.account, row.last_version, GraphError(403, 10))
+    await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, GraphError(403, 10))
     here.kill()
     await next_probe(here)
     assert (await here.row()).state == DEAD
@@ -259,7 +282,7 @@ async def test_a_limited_account_whose_token_dies_turns(here):
 
 async def test_an_account_that_is_limited_again_and_again_is_probed_ever_less(here):
     row = await here.connected()
-    reports = Reports(here.ports)
+    reports = Reports(here.ports, Unfinished())
     gaps = []
     for _ in range(30):
         await reports.rejected(A.account, row.last_version, GraphError(403, 10, 1893063))
@@ -278,7 +301,7 @@ async def many(here, number):
 
 
 async def report_all(here, rows):
-    reports = Reports(here.ports)
+    reports = Reports(here.ports, Unfinished())
     for row in rows:
         await reports.rejected(row.account, row.last_version, EXPIRED)
 
@@ -312,7 +335,7 @@ async def test_a_fifth_of_many_may_turn(here):
     assert (await states(here)).count(DEAD) == 6
     here.kill(profile(6))
     here.clock.tick(minutes=1)
-    await Reports(here.ports).rejected(rows[6].account, rows[6].last_version, EXPIRED)
+    await Reports(here.ports, Unfinished()).rejected(rows[6].account, rows[6].last_version, EXPIRED)
     assert (await states(here)).count(DEAD) == 0
 
 
@@ -320,7 +343,7 @@ async def test_slow_deaths_are_no_mass_rejection(here):
     rows = await many(here, 10)
     for number, row in enumerate(rows):
         here.kill(profile(number))
-        await Reports(here.ports).rejected(row.account, row.last_version, EXPIRED)
+        await Reports(here.ports, Unfinished()).rejected(row.account, row.last_version, EXPIRED)
         here.clock.tick(minutes=4)
     assert await states(here) == [DEAD] * 10
 

@@ -10,6 +10,7 @@ from services.common.account_state import AccountState
 from services.common.errors import Unavailable
 from services.common.graph_errors import GraphError, GraphFailure
 from services.common.graph_usage import Usage
+from services.common.unfinished import Unfinished
 from services.tokens import connect, disconnect, judge, keep_alive, schedule, state
 from services.tokens.judge import Reports
 from services.tokens.metrics import RefreshOutcome, SubscriptionOutcome
@@ -228,7 +229,7 @@ async def test_an_unreadable_token_is_left_alone_and_tried_again(here):
 
 async def test_a_limited_account_is_kept_alive_too(here):
     row = await here.connected()
-    await Reports(here.ports).rejected(A.account, row.last_version, GraphError(403, 10))
+    await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, GraphError(403, 10))
     here.clock.tick(days=50)
     assert await keep_alive.refresh_next(here.ports) == RefreshOutcome.REFRESHED
     assert (await here.row()).state == AccountState.LIMITED

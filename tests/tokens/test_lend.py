@@ -7,6 +7,7 @@ import pytest
 
 from services.common.account_state import AccountState
 from services.common.errors import NotConnected, Unavailable, UnknownAccount
+from services.common.unfinished import Unfinished
 from services.tokens import check, connect, disconnect, judge, rotate, subscription
 from services.tokens.judge import Reports
 from services.tokens.keyring import Keyring
@@ -82,7 +83,7 @@ async def test_an_unknown_account_is_looked_up_each_time(here, lender):
 async def test_what_cannot_be_lent_says_its_state(here, lender):
     row = await here.connected()
     here.kill()
-    await Reports(here.ports).rejected(A.account, row.last_version, EXPIRED)
+    await Reports(here.ports, Unfinished()).rejected(A.account, row.last_version, EXPIRED)
     with pytest.raises(NotConnected, match=r"^reauthorize$"):
         await lender.lend(A.account)
     await disconnect.disconnect(here.ports, A.account, "")

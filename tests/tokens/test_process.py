@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+import sqlite3
 
 import grpc
 import grpc.aio
@@ -266,3 +267,13 @@ def documents(database, mongo_host):
     with pymongo.MongoClient[dict[str, object]](mongo_host) as client:
         names = client[name].list_collection_names()
         return [str(one) for collection in names for one in client[name][collection].find()]
+
+
+async def test_a_store_that_is_too_new_ends_the_service_with_one_clear_line(make, tmp_path):
+    (tmp_path / "var").mkdir()
+    with sqlite3.connect(tmp_path / "var" / "tokens.db") as newer:
+        newer.execute("PRAGMA user_version=99")
+    process = make()
+    assert await asyncio.to_thread(process.process.wait, 60) == 1
+    last = process.log.strip().splitlines()[-1]
+    assert last.startswith("igbot cannot start: the database has schema 99"), process.log

@@ -12,10 +12,10 @@ from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
 from services.common.rpc import Channel, RpcServer
 from services.common.settings import Address
+from services.common.unfinished import Unfinished
 from services.tokens.keyring import Keyring
 from services.tokens.metrics import TokensMetrics
 from services.tokens.servicer import ALLOWED, TokensServicer
-from services.tokens.unfinished import Unfinished
 from tests.grpc_adapter import Calls
 from tests.tokens.fakes import A, B
 from tests.tokens.test_keyring import new_key

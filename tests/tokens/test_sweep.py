@@ -8,11 +8,11 @@ from prometheus_client import CollectorRegistry
 
 from services.common.metrics import CommonMetrics, Dependency
 from services.common.ops import Health
+from services.common.unfinished import Unfinished
 from services.tokens import state
 from services.tokens.keyring import Keyring
 from services.tokens.metrics import RefreshOutcome, TokensMetrics
 from services.tokens.sweep import Sweep
-from services.tokens.unfinished import Unfinished
 from tests.tokens.fakes import A, profile, refusal, silence
 from tests.tokens.test_keyring import new_key
 

@@ -14,10 +14,10 @@ from services.common.pb import tokens_pb2 as pb
 from services.common.pb import tokens_pb2_grpc
 from services.common.rpc import Channel, RpcServer, show_expiry, tls_files
 from services.common.settings import Address
+from services.common.unfinished import Unfinished
 from services.tokens.keyring import Keyring
 from services.tokens.metrics import TokensMetrics
 from services.tokens.servicer import ALLOWED, TokensServicer
-from services.tokens.unfinished import Unfinished
 from tests.tokens.authority import Authority
 from tests.tokens.fakes import A
 from tests.tokens.test_keyring import new_key

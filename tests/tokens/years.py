@@ -11,6 +11,7 @@ from typing import Any
 from services.common.account_state import AccountState
 from services.common.errors import BotError, NotConnected, Unavailable
 from services.common.graph_errors import GraphError, GraphFailure
+from services.common.unfinished import Unfinished
 from services.tokens import connect, keep_alive
 from services.tokens.judge import Reports
 from services.tokens.lend import Lender
@@ -80,7 +81,7 @@ class Replica:
         meta = Killable(years.meta, years.chance, lambda: years.kill_odds)
         self.ports = Ports(store, store, PlainKeys(), meta, meta, years.clock, years.chance)
         self.lender = Lender(self.ports.accounts, self.ports.keys, years.clock)
-        self.reports = Reports(self.ports)
+        self.reports = Reports(self.ports, Unfinished())
 
     async def sweep(self) -> None:
         """Do all that is due."""

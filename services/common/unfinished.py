@@ -18,17 +18,26 @@ class Unfinished:
 
     async def run(self, work: Awaitable[T]) -> T:
         """Do the work; when the caller is cancelled it goes on by itself."""
+        return await asyncio.shield(self.begin(work))
+
+    def begin(self, work: Awaitable[T]) -> asyncio.Future[T]:
+        """Do the work by itself. Whoever waits for it shields it."""
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return task
 
     def _done(self, task: asyncio.Future[Any]) -> None:
         self.tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may be gone; looked at, it does not count as forgotten
+        looked_at(task)
 
-    async def finish(self, seconds: float) -> None:
+    async def finish(self, seconds: float | None = None) -> None:
         """Wait for all of it, so long at most."""
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=seconds)
+
+
+def looked_at(future: asyncio.Future[Any]) -> None:
+    """Look at how a future ended: whoever waits for it may be gone, and it would count as forgotten."""
+    if not future.cancelled():
+        future.exception()
