@@ -6,9 +6,10 @@ that age so that new pods get calls, and mutual TLS from GRPC_TLS_DIR, whose fil
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ import structlog
 from cryptography import x509
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.common.errors import Unavailable
 from services.common.metrics import CommonMetrics
 from services.common.rpc_guard import Guard, Identities
 from services.common.settings import Address
@@ -171,7 +173,7 @@ class Channel:
     """A channel to one service that survives new certificates: grpc cannot reload a client's, so it is made anew."""
 
     def __init__(self, address: Address | str, tls: TlsFiles | None = None, watch: Watch = nullcontext) -> None:
-        """Connect lazily; nothing is called yet. Callers make their calls in a `watch`."""
+        """Connect lazily; nothing is called yet. `watch` is what each call is made in, so that it is counted."""
         self.address = str(address)
         self.tls = tls
         self.watch = watch
@@ -193,8 +195,23 @@ class Channel:
         """Return a stub of the given generated class on today's channel."""
         return make(self.channel())
 
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Make one call in this; Unavailable when the channel is closed under it.
+
+        grpc raises CancelledError then, which would end its caller as if that had been cancelled.
+        """
+        try:
+            with self.watch():
+                yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise Unavailable("the call was given up, since this process stops") from None
+
     async def close(self) -> None:
-        """Close every channel that was made."""
+        """Close every channel that was made; calls that still run are Unavailable."""
         for channel in [*self.retired, *([self.made] if self.made else [])]:
             await channel.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -202,11 +203,18 @@ class Gateway:
         self.dispatcher.stop()
         self.monitor.stop()
         left = max(0.5, budget - 1 - (time.monotonic() - began))
-        await asyncio.wait(self.tasks, timeout=left)
+        _, late = await asyncio.wait(self.tasks, timeout=left)
+        for task in late:  # its call takes longer: what it was to deliver stays in the inbox, and the lease is given up
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
         self.sweeper.cancel()
         self.ops.close()
         for channel in self.channels:
             await channel.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):  # a page whose call that ended still writes down what came of it
+                await self.web.door.quiet()
         for client in (self.redis.oauth, self.redis.watch, self.redis.work):
             await client.aclose(close_connection_pool=True)
         for wire in self.wires:

@@ -150,18 +150,20 @@ async def outcome(back: Return, invite: str, doorkeeper: Doorkeeper, tokens: Tok
 
 
 async def trade_invited(code: str, invite: str, browser: str, doorkeeper: Doorkeeper, tokens: Tokens) -> Ending:
-    """Trade a code for an invitation's one account: nobody else can meanwhile, and only success uses it up."""
+    """Trade a code for an invitation's one account: nobody else can meanwhile, and only success uses it up.
+
+    When nobody knows what came of it, the account may yet be connected: the invitation stays taken for its two minutes.
+    """
     if not await doorkeeper.take(invite, browser):
         return Ending(Page.INVITE_USED)
-    used = False
+    ending = await trade(code, tokens)
+    if ending.page is Page.UNFINISHED:
+        return ending
+    used = ending.page is Page.CONNECTED
     try:
-        ending = await trade(code, tokens)
-        used = ending.page is Page.CONNECTED
-    finally:
-        try:
-            await (doorkeeper.spend(invite) if used else doorkeeper.give_back(invite))
-        except Unavailable:
-            log.warning("invitation_not_settled", used=used)  # the same browser may use it again in two minutes
+        await (doorkeeper.spend(invite) if used else doorkeeper.give_back(invite))
+    except Unavailable:
+        log.warning("invitation_not_settled", used=used)  # the same browser may use it again in two minutes
     return ending
 
 

@@ -75,14 +75,16 @@ class Dispatcher:
         self.intake.quiet = quiet
 
     async def run(self) -> None:
-        """Dispatch until `stop`, then give the lease up."""
+        """Dispatch until `stop`, or until cancelled; then acknowledge what was delivered and give the lease up."""
         acknowledging = asyncio.create_task(self.live(self.acknowledge))
-        await asyncio.gather(*map(self.live, (self.tenure.run, self.intake.run, self.deliver)))
-        self.delivered = True
-        self.ended.set()
-        await acknowledging
-        self.gaps.stop()
-        await self.tenure.give_up()
+        try:
+            await asyncio.gather(*map(self.live, (self.tenure.run, self.intake.run, self.deliver)))
+        finally:
+            self.delivered = True
+            self.ended.set()
+            await acknowledging
+            self.gaps.stop()
+            await self.tenure.give_up()
 
     async def live(self, part: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run one of the loops until `stop`."""

@@ -47,10 +47,12 @@ class GrpcResponder:
         """Hand over events, each with the delivery that it came in; one verdict each, in order."""
         request = pb.DeliverRequest(events=[written(entry, event) for entry, event in events])
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 answer = await self.deliverer()(request, timeout=self.deliver_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise fault(error) from error
+        except Unavailable as error:
+            raise ResponderDown(str(error)) from error
         if len(answer.verdicts) != len(events):
             raise ResponderFault("the responder gave another number of verdicts")
         return [read(verdict.outcome, verdict.reason) for verdict in answer.verdicts]
@@ -66,7 +68,7 @@ class GrpcResponder:
         """Compare every account's recent messages with the store, and record those that are missing."""
         stub = self.channel.stub(rpc.ConversationsStub)
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 answer = await stub.CheckGaps(pb.CheckGapsRequest(), timeout=self.long_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"CheckGaps: {error.code().name}") from error
@@ -76,7 +78,7 @@ class GrpcResponder:
         """Erase everything about an account."""
         stub = self.channel.stub(rpc.ConversationsStub)
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 await stub.Erase(pb.EraseRequest(account=account), timeout=self.long_seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Erase: {error.code().name}") from error

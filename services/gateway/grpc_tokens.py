@@ -20,6 +20,9 @@ FAULTS = (
     ("professional account", ConnectFault.NOT_PROFESSIONAL),
 )
 
+# The token service may go on: what it has begun with a code it finishes.
+UNFINISHED = frozenset({grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+
 
 class GrpcTokens:
     """Calls Connect, Disconnect and Forget, each with a deadline."""
@@ -34,20 +37,22 @@ class GrpcTokens:
         """Trade a code for an account; raises ConnectFailed."""
         request = pb.ConnectRequest(code=code, redirect_uri=self.redirect_uri)
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 answer = await self.channel.stub(rpc.TokensStub).Connect(
                     request, timeout=self.seconds, metadata=outgoing()
                 )
         except grpc.aio.AioRpcError as error:
             detail = error.details() or ""
             raise ConnectFailed(fault(error.code(), detail), detail) from error
+        except Unavailable as error:
+            raise ConnectFailed(ConnectFault.UNFINISHED, str(error)) from error
         return Connected(answer.account.username, tuple(answer.missing_fields))
 
     async def disconnect(self, account: str, reason: str, asked_ms: int) -> Dropped:
         """Drop an account's token, unless it was connected after `asked_ms`."""
         request = pb.DisconnectRequest(account=account, reason=reason, unless_connected_since_ms=asked_ms)
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 answer = await self.channel.stub(rpc.TokensStub).Disconnect(
                     request, timeout=self.seconds, metadata=outgoing()
                 )
@@ -59,7 +64,7 @@ class GrpcTokens:
         """Erase a disconnected account."""
         request = pb.ForgetRequest(app_scoped_id=app_scoped_id)
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 await self.channel.stub(rpc.TokensStub).Forget(request, timeout=self.seconds, metadata=outgoing())
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"Forget: {error.code().name}") from error
@@ -69,6 +74,8 @@ def fault(code: grpc.StatusCode, detail: str) -> ConnectFault:
     """Return which page a failed Connect belongs on."""
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return ConnectFault.SETUP
+    if code in UNFINISHED:
+        return ConnectFault.UNFINISHED
     if code is not grpc.StatusCode.INVALID_ARGUMENT:
         return ConnectFault.UPSTREAM
     return next((found for words, found in FAULTS if words in detail), ConnectFault.REFUSED)

@@ -82,5 +82,5 @@ def connected(account: Connected) -> Ending:
 
 def failed(error: ConnectFailed) -> Ending:
     """Return the page of a failed connection; what the token service said of its own faults stays in the log."""
-    shown = "" if error.fault is ConnectFault.UPSTREAM else error.detail
+    shown = "" if error.fault in {ConnectFault.UPSTREAM, ConnectFault.UNFINISHED} else error.detail
     return Ending(Page(error.fault.value), detail=shown)

@@ -223,6 +223,7 @@ class ConnectFault(StrEnum):
     NOT_PROFESSIONAL = "not_professional"
     REFUSED = "refused"
     UPSTREAM = "upstream"
+    UNFINISHED = "unfinished"  # nobody heard what became of it: the account may yet be connected
 
 
 class ConnectFailed(BotError):

@@ -34,7 +34,7 @@ class RpcTokens:
         if lent is not None and (self.monotonic() - at) * 1000 < min(fresh_ms, 60_000):
             return lent
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 found = await self.channel.stub(TokensStub).GetToken(
                     pb.GetTokenRequest(account=account), timeout=DEADLINE, metadata=outgoing()
                 )
@@ -59,7 +59,7 @@ class RpcTokens:
         )
         request = pb.ReportRejectedRequest(account=lent.account, version=lent.version, error=reported)
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 answer = await self.channel.stub(TokensStub).ReportRejected(
                     request, timeout=DEADLINE, metadata=outgoing()
                 )
@@ -70,7 +70,7 @@ class RpcTokens:
     async def accounts(self) -> list[KnownAccount]:
         """Return every account."""
         try:
-            with self.channel.watch():
+            with self.channel.call():
                 answer = await self.channel.stub(TokensStub).ListAccounts(
                     pb.ListAccountsRequest(), timeout=DEADLINE, metadata=outgoing()
                 )

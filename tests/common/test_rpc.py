@@ -1,15 +1,17 @@
-"""A gRPC server's end: whoever closes the store next must not take it from a call that is still running."""
+"""The end of a gRPC server and of a channel, with calls that are still running."""
 
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 
 import grpc
 import grpc.aio
 import pytest
 
 from services.common import rpc
-from services.common.rpc import RpcServer
+from services.common.errors import Unavailable
+from services.common.rpc import Channel, RpcServer
 from services.common.settings import Address
 
 
@@ -30,13 +32,19 @@ class Slow:
             self.ended = True
 
 
-@asynccontextmanager
-async def called(slow):
-    """A server, and a call to its one slow method."""
+async def serve(slow):
+    """A server with this one method."""
     server = RpcServer(Address("127.0.0.1", 0))
     methods = {"Wait": grpc.unary_unary_rpc_method_handler(slow.wait)}
     server.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Slow", methods)])
     await server.start()
+    return server
+
+
+@asynccontextmanager
+async def called(slow):
+    """A server, and a call to its one slow method."""
+    server = await serve(slow)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         call = channel.unary_unary("/test.Slow/Wait")(b"")
         waiting = asyncio.ensure_future(call.code())
@@ -68,3 +76,25 @@ async def test_a_call_that_does_not_end_keeps_no_server_from_stopping(monkeypatc
         assert not slow.ended
         assert time.monotonic() - began < 30
         going.set()
+
+
+@pytest.mark.parametrize("how", ["the channel is closed", "the caller is cancelled"])
+async def test_a_call_whose_channel_is_closed_is_unavailable_and_ends_nobody(how):
+    slow = Slow(partial(asyncio.sleep, 0))
+    server = await serve(slow)
+    channel = Channel(Address("127.0.0.1", server.port))
+
+    async def caller():
+        with channel.call():
+            await channel.channel().unary_unary("/test.Slow/Wait")(b"")
+
+    calling = asyncio.create_task(caller())
+    await slow.begun.wait()
+    if how == "the caller is cancelled":
+        calling.cancel()
+    else:
+        await channel.close()
+    with pytest.raises(Unavailable if how == "the channel is closed" else asyncio.CancelledError):
+        await calling
+    await channel.close()
+    await server.stop(0.05)

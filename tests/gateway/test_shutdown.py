@@ -69,6 +69,20 @@ async def test_it_exits_in_time_also_when_redis_and_the_services_are_gone(own_wo
         assert await asyncio.to_thread(gateway.process.wait, 5) == 0
 
 
+async def test_a_delivery_that_outlasts_the_drain_is_left_to_the_next_gateway_at_once(world):
+    first = world.start(drain_seconds=2)
+    world.responder.delivering.clear()
+    assert await world.deliver(delivery(message(1))) == 200
+    await until(lambda: world.responder.calls)
+    await world.stop(first)
+    assert world.redis.get("dispatcher") is None
+    assert world.redis.xpending("inbox", "igbot")["pending"] == 1
+    world.responder.delivering.set()
+    world.start()
+    await until(lambda: world.responder.mids == ["m1"])
+    await until(lambda: world.inbox() == 0)
+
+
 class Balancer:
     """Sends new connections in turn to the replicas whose /readyz says 200, looked at ten times a second."""
 

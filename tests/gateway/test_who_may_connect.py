@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.gateway.secret_words import invite_key
 from tests.gateway.test_oauth import FAILED, Browser, basic, heading
-from tests.gateway.world import until
+from tests.gateway.world import TIMES, until
 
 LINK = "/connect?invite=an-invite"
 
@@ -60,6 +62,30 @@ async def test_after_a_failure_an_invitation_is_good_for_the_rest_of_its_life_in
     assert (await thief.get(LINK)).status == 403
     world.tokens.status = None
     assert (await owner.back(await owner.depart(LINK))).status == 200
+
+
+@pytest.mark.parametrize("cut_off_by", ["its deadline", "a stop"])
+async def test_an_invitation_stays_taken_while_nobody_knows_what_became_of_its_account(world, cut_off_by):
+    gateway = world.start(
+        replace(TIMES, connect=0.3 if cut_off_by == "its deadline" else 10.0), operator_password="right"
+    )
+    key = invite(world)
+    owner = Browser(world)
+    state = await owner.depart(LINK)
+    world.tokens.slow.clear()
+    with capture_logs() as lines:
+        returns = asyncio.create_task(owner.back(state))
+        await until(lambda: world.redis.keys("invite-taken:*"))
+        if cut_off_by == "a stop":
+            await world.stop(gateway)
+            await asyncio.wait([returns])
+        else:
+            assert (await returns).status == 502
+    assert [one["fault"] for one in lines if one["event"] == "account_not_connected"] == ["unfinished"]
+    assert not [one for one in lines if one["log_level"] == "error"]
+    assert world.redis.exists(key)
+    assert world.redis.pttl(key.replace("invite:", "invite-taken:")) > 60_000
+    world.tokens.slow.set()
 
 
 async def test_an_invitation_whose_gateway_died_while_it_connected_is_good_again_in_two_minutes(world):

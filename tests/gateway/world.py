@@ -101,11 +101,14 @@ class FakeResponder(rpc.ResponderServicer, rpc.ConversationsServicer):
         self.erase_status = None
         self.slow = asyncio.Event()  # while it is not set, an erase takes its time
         self.slow.set()
+        self.delivering = asyncio.Event()  # and while this is not, a Deliver does
+        self.delivering.set()
         self.verdict = lambda _event: None
         self.status = lambda _events: None
 
     async def Deliver(self, request, context):
         self.calls.append([event.mid for event in request.events])
+        await self.delivering.wait()
         status = self.status(request.events)
         if status:
             await context.abort(status, "as the test asked")
