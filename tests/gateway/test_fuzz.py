@@ -86,11 +86,11 @@ def ask(port, data):
 
 
 def ask_patiently(port, data):
-    """Ask, and when it was slow or 503 up to five times more: a machine that gave the gateway no processor for a while
+    """Ask, and when it was slow or 503 up to eight times more: a machine that gave the gateway no processor for a while
     is not a slow body, which would be slow again.
     """
     status, took = ask(port, data)
-    for pause in (0.05, 0.1, 0.2, 0.5, 1):
+    for pause in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10):
         if took < SLOW_SECONDS and status != 503:
             break
         time.sleep(pause)

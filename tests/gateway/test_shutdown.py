@@ -54,8 +54,8 @@ async def test_a_request_that_never_ends_does_not_hold_the_exit_up(world):
         await writer.drain()
         began = time.monotonic()
         gateway.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(gateway.process.wait, 10) == 0
-        assert time.monotonic() - began < 5
+        assert await asyncio.to_thread(gateway.process.wait, 60) == 0
+        assert time.monotonic() - began < 9.5  # a body has ten seconds
 
 
 async def test_it_exits_in_time_also_when_redis_and_the_services_are_gone(own_world):
@@ -66,7 +66,7 @@ async def test_it_exits_in_time_also_when_redis_and_the_services_are_gone(own_wo
         await until(lambda: world.redis.xpending("inbox", "igbot")["pending"] == 1)
         world.redis_server.kill()
         gateway.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(gateway.process.wait, 5) == 0
+        assert await asyncio.to_thread(gateway.process.wait, 30) == 0
 
 
 async def test_a_delivery_that_outlasts_the_drain_is_left_to_the_next_gateway_at_once(world):
@@ -99,11 +99,13 @@ class Balancer:
             await asyncio.sleep(0.1)
 
     async def serve(self, reader, writer):
-        self.turn += 1
-        replica = self.ready[self.turn % len(self.ready)]
-        try:
-            upstream = await asyncio.open_connection("127.0.0.1", replica.port)
-        except OSError:
+        for _ in range(2):  # whatever was ready at the last look may be gone, when this process was given no processor
+            self.turn += 1
+            replica = self.ready[self.turn % len(self.ready)]
+            with suppress(OSError):
+                upstream = await asyncio.open_connection("127.0.0.1", replica.port)
+                break
+        else:
             writer.close()
             return
         both = (self.pump(reader, upstream[1]), self.pump(upstream[0], writer))
@@ -121,26 +123,26 @@ class Balancer:
 @pytest.mark.long
 @pytest.mark.parametrize("rate", [500])
 async def test_a_rolling_restart_of_two_replicas_loses_no_request(world, rate):
-    replicas = [start_gateway(world, program=PATIENT, DRAIN_SECONDS="5") for _ in range(2)]
+    replicas = [start_gateway(world, program=PATIENT, DRAIN_SECONDS="15") for _ in range(2)]
     balancer = Balancer(replicas)
     port = free_port()
     watching = asyncio.create_task(balancer.watch())
     server = await asyncio.start_server(balancer.serve, "127.0.0.1", port)
     try:
         await until(lambda: len(balancer.ready) == 2, seconds=20)
-        arguments = f"--port {port} --rate {rate} --seconds 14 --connections 20 --secret {SECRET}".split()
+        arguments = f"--port {port} --rate {rate} --seconds 24 --connections 20 --secret {SECRET}".split()
         load = await asyncio.create_subprocess_exec(
             sys.executable, "bench/loader.py", *arguments, cwd=ROOT, stdout=subprocess.PIPE
         )
         for place in range(2):
             old = replicas[place]
             old.process.send_signal(signal.SIGTERM)
-            assert await asyncio.to_thread(old.process.wait, 10) == 0
-            replicas[place] = start_gateway(world, program=PATIENT, DRAIN_SECONDS="5")
+            assert await asyncio.to_thread(old.process.wait, 60) == 0
+            replicas[place] = start_gateway(world, program=PATIENT, DRAIN_SECONDS="15")
             await until(replicas[place].ready, seconds=20)
-        said, _ = await asyncio.wait_for(load.communicate(), 40)
+        said, _ = await asyncio.wait_for(load.communicate(), 120)
         found = json.loads(said)
-        assert found["statuses"] == {"200": rate * 14}
+        assert found["statuses"] == {"200": rate * 24}
         await until(lambda: world.inbox() == 0, seconds=20)
     finally:
         watching.cancel()

@@ -77,6 +77,7 @@ class Replay:
         self.env |= {
             name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))
         }
+        self.env.setdefault("PIP_RETRIES", "10")  # its home is new, so that everything is loaded anew
         (root / "bin").mkdir()
         (root / "bin" / "python").symlink_to(python)
         steps = {"ARG": self.arg, "ENV": self.env_line, "WORKDIR": self.workdir, "COPY": self.copy, "RUN": self.run}

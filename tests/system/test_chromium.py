@@ -94,7 +94,7 @@ async def read_answer(page, text):
 
 async def test_chromium_connects_writes_and_reads_the_answer(tmp_path):
     troubles: list = []
-    async with chromium() as browser, demo(tmp_path, free_shift(), MODEL_DELAY_SECONDS="2") as running:
+    async with chromium() as browser, demo(tmp_path, free_shift(), MODEL_DELAY_SECONDS="6") as running:
         async with page_of(browser, PHONE, troubles) as phone:
             await connect(phone, running)
             await expect(phone.get_by_text("This account is not connected")).to_be_hidden()

@@ -106,7 +106,11 @@ async def test_a_person_takes_over_and_an_operator_hands_back(town, machine):
     await customer.says("hello")
     await customer.reads()
     await customer.shop("Anna here, how can I help?")
-    await asyncio.sleep(0.5)
+
+    async def paused():
+        return (await customer.story()).conversation.paused_until_ms
+
+    await until(paused, 30, "not paused")
     await customer.says("is the bot still there?")
     await customer.settles()
     assert len(await customer.sends()) == 1
@@ -155,6 +159,7 @@ async def test_a_model_that_is_down_is_waited_for(town):
     customer = Customer(town)
     await town.control("faults", target="model", kind="status", status=500, times=1000)
     await customer.says("are you there?")
+    await until(customer.story, 30, "not recorded")
     await asyncio.sleep(2)
     assert await customer.sends() == []
     assert (await customer.story()).conversation.state in {"due", "waiting", "working"}

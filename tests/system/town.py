@@ -73,7 +73,7 @@ class Town:
 
     async def hand_over(self, body):
         """Post a body as Meta does, again after 503, which a slow disk may be; return the last status."""
-        for _ in range(5):
+        for _ in range(50):
             status = await self.deliver(body)
             if status != 503:
                 break

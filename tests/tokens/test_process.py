@@ -144,7 +144,7 @@ async def test_a_second_process_on_the_same_files_waits_for_the_first(make, meta
     await until(lambda: "another process uses tokens.db" in second.log)
     assert (await second.get("/readyz"))[0] == 503
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await second.stub.GetToken(pb.GetTokenRequest(account=A.account), timeout=5, wait_for_ready=True)
+        await second.stub.GetToken(pb.GetTokenRequest(account=A.account), timeout=30, wait_for_ready=True)
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
     assert first.stop() == 0
     await second.ready()
