@@ -169,7 +169,7 @@ class Poster:
     async def post(
         self, row: Conversation, reply: Reply, part: Part, lent: Lent
     ) -> tuple[PostResult, tuple[Consequence, GraphFailure] | None]:
-        """Make the POST and read its answer; shielded, since an answer that nobody hears is worth a message."""
+        """Make the POST and read its answer. Cut off, at the end of a drain that is shorter, its outcome is unknown."""
         within = self.times.post_timeout / 1000
         try:
             tag = sending.needs_tag(row, reply, part)

@@ -38,7 +38,10 @@ class MongoAccounts:
     def __init__(self, database: MongoDatabase) -> None:
         """Connect lazily; `open` makes the indexes."""
         self.client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            database.address.get_secret_value(), serverSelectionTimeoutMS=2_000, socketTimeoutMS=10_000
+            database.address.get_secret_value(),
+            serverSelectionTimeoutMS=2_000,
+            connectTimeoutMS=2_000,
+            socketTimeoutMS=6_000,  # a stop may wait for it when the server stands still
         )
         options: dict[str, Any] = {
             "codec_options": CodecOptions(document_class=dict),

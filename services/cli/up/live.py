@@ -44,6 +44,8 @@ async def _start(machine: Machine, supervisor: Supervisor) -> None:
     if machine.valkey:
         await supervisor.start(machine.valkey)
         await supervisor.unless_it_ends("valkey", valkey.wait_until_up(machine.facts["REDIS_URL"]))
+    if supervisor.stopping.is_set():
+        return
     folders.write_running(machine.folder, dict(machine.facts))
     for child in machine.children:
         await supervisor.start(child)

@@ -55,17 +55,21 @@ class Supervisor:
         await running.start()
 
     async def unless_it_ends(self, name: str, awaited: Coroutine[None, None, None]) -> None:
-        """Await something that a child makes true. Raises Problem when the child ends instead."""
+        """Await something that a child makes true, or a signal. Raises Problem when the child ends instead."""
         running = self.children[name]
         task, ended = asyncio.ensure_future(awaited), asyncio.ensure_future(running.wait())
+        stop = asyncio.ensure_future(self.stopping.wait())
         try:
-            await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if self.stopping.is_set():
+                return
             if not task.done():
                 raise Problem(_epitaph(running, f"{name} ended {_how(ended.result())} instead of starting"))
             task.result()
         finally:
-            task.cancel()
-            ended.cancel()
+            for one in (task, ended, stop):
+                one.cancel()
+            await asyncio.gather(task, ended, stop, return_exceptions=True)
 
     async def until_stopped(self, ready: Callable[[], Awaitable[None]]) -> None:
         """Keep all children until a signal comes. Raises Problem when one cannot be kept."""

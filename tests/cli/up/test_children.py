@@ -186,6 +186,14 @@ async def test_a_child_that_starts_is_not_waited_for_further(supervisor, child):
     await supervisor.unless_it_ends("valkey", nothing())
 
 
+async def test_a_signal_ends_the_wait_for_a_child_that_starts(supervisor, child):
+    await supervisor.start(child("valkey"))
+    asyncio.get_running_loop().call_later(0.1, supervisor.signalled)
+    async with asyncio.timeout(30):
+        await supervisor.unless_it_ends("valkey", asyncio.sleep(60))
+    assert supervisor.stopping.is_set()
+
+
 async def test_what_fails_while_a_child_starts_is_not_swallowed(supervisor, child):
     await supervisor.start(child("valkey"))
 
