@@ -23,7 +23,7 @@ SETTINGS = {"QUIET_SECONDS": "0.5", "QUIET_MAX_SECONDS": "2", "EDIT_NOISE": "tru
 async def roll(machine, rng, writing):
     """Stop one service after another, for as long as somebody writes; return how often each ended with which code."""
     codes = Counter()
-    while not writing.done():
+    while not writing.done() or len(codes) < 3:
         name = rng.choice(("gateway", "responder", "tokens"))
         codes[name, await asyncio.to_thread(machine.stop, name)] += 1
         await machine.restart(name)
@@ -42,7 +42,7 @@ async def test_a_stop_at_any_moment_loses_nothing_and_leaves_no_traceback(tmp_pa
         verdict = await settled(town)
         held, otherwise = await town.held(), await not_answered(town, await town.ledger())
     print(f"\nstops {dict(codes)}: {verdict}; seed {SEED}")
-    assert set(codes) == {(name, 0) for name in ("gateway", "responder", "tokens")}
+    assert {code for _, code in codes} == {0}
     assert verdict.said == MESSAGES
     assert verdict.kept, verdict
     assert not held
