@@ -174,6 +174,8 @@ async def drain(server: RpcServer, tasks: list[asyncio.Task[None]], unfinished: 
     await cancel(tasks)
     await server.stop(seconds)
     await unfinished.finish(max(0.0, ends - time.monotonic()))
+    if unfinished.tasks:
+        log.warning("work_cut_off", tasks=len(unfinished.tasks), advice="DRAIN_SECONDS is too short for it")
 
 
 async def cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from structlog.testing import capture_logs
+
 from services.common.unfinished import Unfinished
 from services.tokens.compose import drain
 
@@ -28,11 +30,13 @@ async def test_calls_and_what_outlives_them_share_one_drain():
     sweep = asyncio.ensure_future(forever())
     await asyncio.sleep(0)
     began = time.monotonic()
-    await drain(server, [sweep], unfinished, 2.0)
+    with capture_logs() as lines:
+        await drain(server, [sweep], unfinished, 2.0)
     took = time.monotonic() - began
     assert 1.9 < took < 3.9  # each its own drain would be 4
     assert server.grace > 1.5
     assert sweep.cancelled()
+    assert [(line["event"], line["tasks"]) for line in lines] == [("work_cut_off", 1)]
     work.cancel()
 
 
