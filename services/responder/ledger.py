@@ -27,6 +27,14 @@ def past_no_return(reply: Reply) -> bool:
     return any(part.state in MAY_HAVE_ARRIVED for part in reply.parts)
 
 
+def may_be_void(reply: Reply) -> bool:
+    """Whether its text may be thrown away: nothing of it can have arrived, and Instagram did not refuse it either.
+
+    What Instagram refused is kept in `sends`, for whoever asks why somebody got no answer.
+    """
+    return not past_no_return(reply) and all(part.state is not PartState.REFUSED for part in reply.parts)
+
+
 def finished(reply: Reply) -> bool:
     """Whether nothing more will happen to it in the row."""
     return all(part.state in DONE for part in reply.parts)
@@ -116,7 +124,7 @@ def change_part(row: Conversation, reply_id: str, n: int, change: Callable[[Part
 def void(row: Conversation) -> Conversation:
     """Throw the reply's text away: nothing of it can have arrived, and its messages are unanswered again."""
     reply = row.reply
-    if reply is None or past_no_return(reply):
+    if reply is None or not may_be_void(reply):
         raise ValueError("only a reply before the point of no return can be thrown away")
     replied = row.replied_at[:-1] if reply.author is Author.BOT and not reply.confirms else row.replied_at
     fell_back = row.fell_back and not reply.fallback

@@ -126,8 +126,7 @@ def take_back(row: Conversation, key: str, *, now: int) -> Conversation:
     if row.reply is None or row.reply.stopped or not any(one.key == key for one in row.reply.answers):
         return row
     row = replace(row, version=row.version + 1, due_at=now, waiting_for=None)
-    by_bot = row.reply is not None and row.reply.author is Author.BOT
-    if by_bot and row.reply is not None and not ledger.past_no_return(row.reply):
+    if row.reply is not None and row.reply.author is Author.BOT and ledger.may_be_void(row.reply):
         return take_back(ledger.void(row), key, now=now)
     row = ledger.drop_unsent(row)
     if row.reply is None:
@@ -137,7 +136,7 @@ def take_back(row: Conversation, key: str, *, now: int) -> Conversation:
 
 
 def no_answer(row: Conversation, words: Reply, key: str) -> Conversation:
-    """A person's words that never left, and will not, answer nothing: this message was taken back, others wait."""
+    """Words that never left, or were refused, do not answer this message, which was taken back; others wait."""
     answers = tuple(one for one in words.answers if one.key != key)
     mark = Mark(key=key, answered_by=Skip.TAKEN_BACK)
     return replace(row, reply=replace(words, answers=answers), marks=(*row.marks, mark))
@@ -162,7 +161,8 @@ def edit(row: Conversation, message: Message, *, stop: bool, start: bool, now: i
             # It goes on, but if it proves not to have arrived, the version test keeps it from going out again.
             newer = reworded(reply.answers, message, stop=confirm)
             return replace(row, reply=replace(reply, answers=newer, final=False), version=row.version + 1)
-        row = ledger.void(row)
+        if ledger.may_be_void(reply):
+            row = ledger.void(row)
     if not outdated(row.unanswered, message):
         return row
     newer = reworded(row.unanswered, message, stop=confirm)

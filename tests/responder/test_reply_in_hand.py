@@ -21,6 +21,8 @@ from tests.responder.town import opened
 NOW = 1_000_000
 RULES = {"fence": 0, "now": NOW, "policy": Policy()}
 EDIT = a_message("m1", edit=1, text="corrected")
+(ASKED,) = a_reply().answers
+OTHER = replace(ASKED, key=ASKED.key + "2", mid="m2")
 
 
 def in_hand(*parts, **fields):
@@ -37,6 +39,10 @@ def states(row):
     return [part.state for part in row.reply.parts]
 
 
+def answered(row):
+    return [one.key for one in row.reply.answers]
+
+
 def edited(row):
     return record.edit(row, EDIT, stop=False, start=False, now=NOW)
 
@@ -50,6 +56,16 @@ def test_a_text_that_never_left_is_not_sent_once_its_question_was_edited():
 def test_a_text_that_never_left_is_not_sent_once_its_question_was_taken_back():
     row = record.take_back(in_hand(), EDIT.key, now=NOW)
     assert sending.resume_part(never_left(row), 0, **RULES) is Void.TAKEN_BACK
+
+
+@pytest.mark.parametrize("happens", ["unsend", "edit"])
+def test_a_refused_reply_that_is_not_in_the_ledger_yet_is_not_thrown_away(happens):
+    parts = a_part(state=PartState.REFUSED, attempt=1), a_part(n=1, state=PartState.DROPPED)
+    row = in_hand(*parts, answers=(ASKED, OTHER))
+    row = record.take_back(row, ASKED.key, now=NOW) if happens == "unsend" else edited(row)
+    assert states(row) == [PartState.REFUSED, PartState.DROPPED]
+    assert answered(row) == ([OTHER.key] if happens == "unsend" else [ASKED.key, OTHER.key])
+    assert row.unanswered == ()
 
 
 def test_a_persons_words_are_not_lost_when_the_customer_edits():
