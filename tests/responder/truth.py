@@ -155,6 +155,11 @@ class Truth:
             if reply.author is Author.HUMAN or any(part.state in SURE for part in reply.parts):
                 assert reply.id in kept, f"{reply.id} is in no ledger"
 
+    def silent(self, row):
+        """Whether the bot says nothing here until the row is due again: its conversation is paused, or its account."""
+        book = self.store.books.get(ACCOUNT)
+        return paused_at(row, row.due_at) or (book is not None and paused_at(book, self.store.clock.now()))
+
     def keeps_times(self, before, after):
         """Nobody waits longer than is promised, and no text is thrown away more than twice."""
         assert after.superseded <= 2, "superseded a third time"
@@ -163,7 +168,7 @@ class Truth:
         for part in after.reply.parts if after.reply else ():
             if part.state is PartState.UNKNOWN:
                 gives_way_at = part.sending_at + self.times.newer_wait + self.times.pass_floor
-                wait = after.unanswered and (after.reply.author is Author.BOT or not paused_at(after, after.due_at))
+                wait = after.unanswered and (after.reply.author is Author.BOT or not self.silent(after))
                 assert not wait or after.due_at <= gives_way_at, "newer messages wait for an unknown part"
                 looked_for = part.check_at - part.unreadable_since if part.unreadable_since else 0
                 assert looked_for <= 2 * self.times.unreadable_for, "looked for without an end"
