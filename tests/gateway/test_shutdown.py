@@ -66,7 +66,7 @@ async def test_it_exits_in_time_also_when_redis_and_the_services_are_gone(own_wo
         await until(lambda: world.redis.xpending("inbox", "igbot")["pending"] == 1)
         world.redis_server.kill()
         gateway.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(gateway.process.wait, 30) == 0
+        assert await asyncio.to_thread(gateway.process.wait, 12) == 0
 
 
 async def test_a_delivery_that_outlasts_the_drain_is_left_to_the_next_gateway_at_once(world):
