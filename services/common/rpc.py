@@ -155,7 +155,7 @@ class RpcServer:
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace: float) -> None:
-        """Report not serving, take no new calls, give the running ones `grace` seconds; when it returns, they are over.
+        """Report not serving, take no new calls, give the running ones `grace` seconds and one more to clear up.
 
         To grpc a call that was cancelled has ended, but its method may still be putting things in order, and needs the
         store for that, which its owner closes next.

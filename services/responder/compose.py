@@ -237,9 +237,7 @@ async def run_loops(settings: Settings, parts: Parts, stopped: asyncio.Event, he
     log.info("stopping", conversations=len(parts.claimer.running))
     await asyncio.wait({claiming}, timeout=settings.drain_seconds)
     loops = (claiming, *tasks)
-    for task in (*loops, *parts.claimer.running):
-        task.cancel()
-    await asyncio.gather(*loops, *parts.claimer.running, return_exceptions=True)
+    await life.cancel((*loops, *parts.claimer.running))
     await parts.handovers.close()  # the store closes next
     for task in loops:
         if not task.cancelled():

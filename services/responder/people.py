@@ -193,7 +193,6 @@ class People:
             if not reply.parts[part].text:
                 raise Undeliverable("text_gone: the retention took the words away; write to the person anew")
             again = self.words(row, reply.parts[part].text, f"{reply_id}-{part}-again")
-            again = replace(again, human_agent=False)  # the words may be the model's
 
             def said_again(one: Conversation, now: int) -> Conversation:
                 return record.with_words(record.with_room(one, now, self.times), again, now)
@@ -217,7 +216,8 @@ class People:
 
         def said(one: Conversation, now: int) -> Conversation:
             one = record.with_room(one, now, self.times)  # what the bot was about to answer is unanswered again
-            answering = replace(self.words(one, text, reply_id), answers=one.unanswered)
+            answering = self.words(one, text, reply_id)
+            answering = replace(answering, answers=one.unanswered, human_agent=self.policy.human_agent)
             pause = Pause(since=now, until=now + self.policy.takeover)
             return replace(record.with_words(one, answering, now), unanswered=(), pauses=(*one.pauses, pause))
 
@@ -274,7 +274,6 @@ class People:
             created_at=now,
             version=row.version,
             final=True,
-            human_agent=self.policy.human_agent,
         )
 
     async def outcome(self, row: Conversation, reply_id: str) -> Reply:

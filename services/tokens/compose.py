@@ -156,7 +156,7 @@ async def run_sweeps(store: SqliteAccounts | MongoAccounts, sweep: Sweep, keyrin
     try:
         await asyncio.gather(*tasks)
     finally:
-        await cancel(tasks)
+        await life.cancel(tasks)
 
 
 async def until(stopped: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -171,15 +171,8 @@ async def until(stopped: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None
 async def drain(server: RpcServer, tasks: list[asyncio.Task[None]], unfinished: Unfinished, seconds: float) -> None:
     """Begin nothing more, and let the calls and what outlives their callers end, in one span of seconds for all."""
     ends = time.monotonic() + seconds
-    await cancel(tasks)
+    await life.cancel(tasks)
     await server.stop(seconds)
     await unfinished.finish(max(0.0, ends - time.monotonic()))
     if unfinished.tasks:
         log.warning("work_cut_off", tasks=len(unfinished.tasks), advice="DRAIN_SECONDS is too short for it")
-
-
-async def cancel(tasks: list[asyncio.Task[None]]) -> None:
-    """End tasks and wait until they have."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,6 +13,7 @@ from services.cli.problem import Code, Problem
 from services.cli.up.children import RESTARTS, Running
 from services.cli.up.plan import STOP_ORDER, Child
 from services.cli.up.screen import Screen
+from services.common import life
 
 SETTINGS_PROBLEM = 2
 RESTART_SECONDS = 0.5
@@ -67,9 +68,7 @@ class Supervisor:
                 raise Problem(_epitaph(running, f"{name} ended {_how(ended.result())} instead of starting"))
             task.result()
         finally:
-            for one in (task, ended, stop):
-                one.cancel()
-            await asyncio.gather(task, ended, stop, return_exceptions=True)
+            await life.cancel((task, ended, stop))
 
     async def until_stopped(self, ready: Callable[[], Awaitable[None]]) -> None:
         """Keep all children until a signal comes. Raises Problem when one cannot be kept."""
@@ -83,9 +82,7 @@ class Supervisor:
                 for task in done:
                     task.result()
         finally:
-            for task in (*work, greeting, stop):
-                task.cancel()
-            await asyncio.gather(*work, greeting, stop, return_exceptions=True)
+            await life.cancel((*work, greeting, stop))
 
     async def stop(self) -> None:
         """End all children, each after those that lean on it."""
